@@ -1,0 +1,97 @@
+"""The command line: a lazy table of commands, and errors as a message, a hint and an exit code.
+
+A command's module is imported when the command runs and not before, so `mixlab --help` needs only click. This is the
+one place that reaches from `mixlab` up to the packages above it, and it does so by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mixlab.errors import MixlabError, did_you_mean
+
+# command -> ("package.module:attribute", the line `mixlab --help` shows)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": (
+        "mixlab.quickstart:quickstart",
+        "The whole loop on text that every machine has; ends with a report.",
+    ),
+    "init": ("mixlab.corpus.commands:init", "Write a study.yaml to edit, with the domains found."),
+    "prepare": ("mixlab.corpus.commands:prepare", "Read, split and tokenise the text: shards and inventory."),
+    "sweep": ("sweeps.commands:sweep", "Train the proxies (or print the plan with --plan)."),
+    "status": ("sweeps.commands:status", "What ran, what failed, what is left and what it will cost."),
+    "fit": ("mixlab.laws.commands:fit", "Fit a scaling law to a run table."),
+    "backtest": ("analysis.commands:backtest", "Fit without some of the rows and predict them."),
+    "recommend": (
+        "mixlab.search.commands:recommend",
+        "The mixture, model size and tokens that are best at a budget.",
+    ),
+    "verify": (
+        "sweeps.commands:verify",
+        "Train the recommendation and the baselines, compare with the prediction.",
+    ),
+    "plot": ("analysis.commands:plot", "Draw isoFLOP profiles, loss curves, mixtures, predictions."),
+    "report": ("analysis.commands:report", "One self-contained HTML page about a study."),
+    "export": ("mixlab.export:export", "A recommendation in a trainer's own syntax."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"no command `{args[0]}`\nhint: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="mixlab")
+def app() -> None:
+    """Find the data mixture and the model size that are compute-optimal at a FLOP budget.
+
+    A study goes through `init`, `prepare`, `sweep`, `recommend`, `verify` and `report`; `fit`, `backtest`,
+    `recommend` and `plot` also take any table of training runs (CSV or Parquet).
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 bad input, 3 some runs failed, 4 the fit cannot carry the answer."""
+    try:
+        code = app.main(args=args, prog_name="mixlab", standalone_mode=False)
+    except MixlabError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what had finished is kept, the same command goes on", err=True)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,279 @@
+"""study.yaml -> frozen, strict models. An unknown key is an error that names its line and the nearest key.
+
+The dial that a study turns is its list of FLOP budgets; sizes, mixtures and everything else have defaults that
+follow. Quantities may be written as in `mixlab.units` ("1e12", "150K").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mixlab.errors import ConfigError, MixlabError, did_you_mean
+from mixlab.mixture import SUM_TOLERANCE
+from mixlab.units import parse_quantity
+from mixlab.yaml import Document, load_yaml
+
+
+def _quantity(value: object) -> float:
+    try:
+        return parse_quantity(value)
+    except ConfigError as error:
+        raise ValueError(error.message) from None
+
+
+Quantity = Annotated[float, BeforeValidator(_quantity), Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the study file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DomainConfig(Section):
+    """Where one domain's text lies.
+
+    Attributes:
+        paths: files, folders or globs; relative ones are relative to the study folder.
+        text_field: the field of a JSON line or parquet row that holds the text.
+        group_field: documents with the same value here go to the same side of the train/validation split;
+            `id-stem` takes the `id` field up to its last `-`.
+    """
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    text_field: str = "text"
+    group_field: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        """`domain: FILE` and `domain: [FILE, ...]` are short for `domain: {paths: [...]}`."""
+        if isinstance(value, str):
+            return {"paths": [value]}
+        if isinstance(value, (list, tuple)):
+            return {"paths": list(value)}
+        if isinstance(value, Mapping) and isinstance(value.get("paths"), str):
+            return {**value, "paths": [value["paths"]]}
+        return value
+
+
+class CorpusConfig(Section):
+    """How text becomes token shards.
+
+    Attributes:
+        tokenizer: `byte`, `bpe` (trained on the study's own training text) or the path of a tokenizer.json.
+        vocab_size: for `bpe` alone.
+        validation_fraction: share of documents (by hash of their group) that is never trained on.
+        max_bytes: read at most so much text per domain (absent: all of it).
+    """
+
+    tokenizer: str = "byte"
+    vocab_size: int = Field(4096, ge=300, le=1_000_000)
+    validation_fraction: float = Field(0.05, gt=0, lt=0.5)
+    max_bytes: Quantity | None = None
+
+
+class SpaceConfig(Section):
+    """The mixtures that may be trained and recommended.
+
+    Attributes:
+        prior: the mixture that the design is drawn around: `proportional`, `uniform`, or weights.
+        min, max: bounds on single weights.
+        max_epochs: how often a domain may be repeated in one run.
+    """
+
+    prior: Literal["proportional", "uniform"] | dict[str, Weight] = "proportional"
+    min: dict[str, Weight] = Field(default_factory=dict)
+    max: dict[str, Weight] = Field(default_factory=dict)
+    max_epochs: float = Field(4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _prior_sums_to_one(self) -> SpaceConfig:
+        if isinstance(self.prior, dict):
+            _check_sum("mixtures.prior", self.prior)
+        return self
+
+
+class ProxyConfig(Section):
+    """The small models and how they are trained.
+
+    Attributes:
+        sizes: total parameters of the ladder's steps.
+        context: tokens in a training sequence.
+        tied: share the embedding with the head.
+        batch_tokens: tokens in a batch; absent: the rule of `proxies.recipe` from the size and the tokens.
+        learning_rate: peak at the base width; absent: the rule of `proxies.recipe`.
+        decay_fraction: share of each budget spent on the decay to zero.
+        eval_tokens: validation tokens per domain and evaluation.
+        device: `auto` takes CUDA where there is one.
+    """
+
+    sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, validate_default=True)
+    context: int = Field(256, ge=8, le=131072)
+    tied: bool = False
+    batch_tokens: Quantity | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    decay_fraction: float = Field(0.2, gt=0, lt=1)
+    eval_tokens: Quantity = Field("16K", validate_default=True)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class SweepConfig(Section):
+    """Which runs to make.
+
+    Attributes:
+        budgets: training FLOPs; every run is evaluated, decayed to zero, at each of them.
+        mixtures: distinct mixtures of the first round.
+        design: `dirichlet` around the prior, or `sobol` over the whole space; both with corners and centre.
+        sizes_per_mixture: a mixture is trained at so many steps of the ladder, in rotation; the anchors
+            (prior, uniform) at all.
+        replicates: seeds for the anchors, the measure of noise.
+        rounds: rounds in all; from the second on mixtures are proposed from what is known.
+        proposals: mixtures per later round.
+        sampler: who proposes them: `law` (the fitted law's optima under bootstrap draws), or Optuna's `tpe`, `gp`.
+        workers: worker processes; absent: one per core.
+    """
+
+    budgets: tuple[Quantity, ...] = Field(("2.5e11", "5e11", "1e12"), min_length=1, validate_default=True)
+    mixtures: int = Field(24, ge=2)
+    design: Literal["dirichlet", "sobol"] = "dirichlet"
+    sizes_per_mixture: int = Field(2, ge=1)
+    replicates: int = Field(2, ge=1)
+    rounds: int = Field(1, ge=1)
+    proposals: int = Field(6, ge=1)
+    sampler: Literal["law", "tpe", "gp"] = "law"
+    workers: int | None = Field(None, ge=1)
+
+
+class TargetConfig(Section):
+    """The big run that the study is for.
+
+    Attributes:
+        flops: its training FLOPs.
+        law: a law by name, or `auto`.
+    """
+
+    flops: Quantity
+    law: str = "auto"
+
+
+class TrackingConfig(Section):
+    """Where runs are logged besides the ledger.
+
+    Attributes:
+        wandb: `disabled`, `offline` or `online`.
+        project: the wandb project.
+    """
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "mixlab"
+
+
+class StudyConfig(Section):
+    """A whole study.yaml.
+
+    Attributes:
+        objective: weights over the domains' validation losses; absent: all domains equally.
+    """
+
+    name: str = Field(min_length=1, max_length=100)
+    seed: int = Field(0, ge=0)
+    domains: dict[str, DomainConfig] = Field(min_length=2)
+    objective: dict[str, Weight] | None = None
+    corpus: CorpusConfig = CorpusConfig()
+    mixtures: SpaceConfig = SpaceConfig()
+    proxies: ProxyConfig = ProxyConfig()
+    sweep: SweepConfig = SweepConfig()
+    target: TargetConfig | None = None
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> StudyConfig:
+        named = {
+            "objective": self.objective or {},
+            "mixtures.min": self.mixtures.min,
+            "mixtures.max": self.mixtures.max,
+            "mixtures.prior": self.mixtures.prior if isinstance(self.mixtures.prior, dict) else {},
+        }
+        for where, names in named.items():
+            for name in names:
+                if name not in self.domains:
+                    raise ValueError(f"`{where}` names domain `{name}`; {did_you_mean(name, self.domains)}")
+        if self.objective is not None:
+            _check_sum("objective", self.objective)
+        return self
+
+    @property
+    def objective_weights(self) -> dict[str, float]:
+        """The objective over evaluation domains, weights that sum to 1, zeros left out."""
+        weights = self.objective or {name: 1 / len(self.domains) for name in self.domains}
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def _check_sum(where: str, weights: Mapping[str, float]) -> None:
+    total = math.fsum(weights.values())
+    # Weights typed by hand are rounded (1/3 as .3333), so a little more is let through than between programs.
+    if abs(total - 1) > max(SUM_TOLERANCE, 1e-3):
+        raise ValueError(
+            f"the weights of `{where}` must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})"
+        )
+
+
+def load_config(path: Path) -> StudyConfig:
+    """Read and check a study.yaml.
+
+    Raises:
+        ConfigError: with file, line, what was required, what was given, and the nearest known key.
+    """
+    document = load_yaml(path)
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{path} must hold keys and values, but holds {type(document.data).__name__}")
+    try:
+        return StudyConfig.model_validate(document.data)
+    except ValidationError as error:
+        raise _explain(error, path, document) from None
+
+
+def _explain(error: ValidationError, path: Path, document: Document) -> MixlabError:
+    """The first validation error as one sentence with its line."""
+    first = error.errors()[0]
+    at = _known(document, first["loc"])
+    line = document.line(at)
+    where = f"{path}:{line}" if line else str(path)
+    name = ".".join(str(part) for part in at) or "the study"
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{where}: unknown key `{name}`", did_you_mean(str(at[-1]), _fields_at(at[:-1])))
+    if first["type"] == "missing":
+        return ConfigError(
+            f"{where}: key `{name}` is missing", "add it; `mixlab init` shows a whole study.yaml"
+        )
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return ConfigError(f"{where}: {reason}" if not at else f"{where}: `{name}`: {reason}")
+    return ConfigError(f"{where}: `{name}`: {reason[:1].lower() + reason[1:]}, but got {first['input']!r}")
+
+
+def _known(document: Document, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """`loc` without the names of union members that pydantic adds to it."""
+    kept: list[int | str] = []
+    for part in loc:
+        if (*kept, part) in document.lines or part is loc[-1]:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _fields_at(at: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section at path `at` accepts."""
+    model: type[BaseModel] = StudyConfig
+    for part in at:
+        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        model = (
+            annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else DomainConfig
+        )
+    return list(model.model_fields)

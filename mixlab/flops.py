@@ -1,0 +1,64 @@
+"""Training FLOPs, counted exactly for our shapes, and the 6ND rule for tables that say no more.
+
+One multiply-add is two FLOPs; a backward pass costs twice the forward pass (Kaplan et al. 2020, section 2.1;
+Hoffmann et al. 2022, appendix F). Only matrix products count, as everywhere in the literature. For small models
+attention and the head are a large part: 6ND on non-embedding parameters can miss half of the work.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mixlab.shapes import ModelShape
+
+
+def forward_flops_per_token(shape: ModelShape) -> float:
+    """FLOPs of one forward pass per token of a full sequence of `shape.context` tokens.
+
+    Attention scores and values are counted at the full T x T, as torch's counter and the usual formulas do,
+    though a causal kernel may skip half.
+    """
+    layer = 2 * (4 * shape.width**2 + 3 * shape.width * shape.hidden) + 4 * shape.context * shape.width
+    return float(shape.depth * layer + 2 * shape.vocab_size * shape.width)
+
+
+def training_flops(shape: ModelShape, tokens: float) -> float:
+    """FLOPs C to train `shape` on `tokens` tokens: three forward passes' worth per token."""
+    return 3.0 * forward_flops_per_token(shape) * float(tokens)
+
+
+def six_nd(params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+    """The rule C = 6 N D, in floating point (6ND overflows int64 beyond N*D = 1.5e18)."""
+    return 6.0 * np.asarray(params, dtype=float) * np.asarray(tokens, dtype=float)
+
+
+class FlopsPerToken:
+    """Training FLOPs per token as a function of N, read off runs that state their FLOPs.
+
+    Interpolates log(C/D) linearly in log N and beyond the ends goes on in proportion to N, where the constant
+    overhead no longer matters. This is what lets a search over N use exact counts without knowing shapes.
+
+    Args:
+        params: N of each run, shape (n,).
+        flops: C of each run, shape (n,).
+        tokens: D of each run, shape (n,).
+    """
+
+    def __init__(self, params: ArrayLike, flops: ArrayLike, tokens: ArrayLike) -> None:
+        n = np.asarray(params, dtype=float)
+        rate = np.asarray(flops, dtype=float) / np.asarray(tokens, dtype=float)
+        sizes = np.unique(n)
+        self._log_n = np.log(sizes)
+        self._log_rate = np.log([np.median(rate[n == size]) for size in sizes])
+
+    def __call__(self, params: ArrayLike) -> NDArray[np.float64]:
+        """FLOPs per token at each N."""
+        x = np.log(np.asarray(params, dtype=float))
+        inside = np.interp(x, self._log_n, self._log_rate)
+        beyond = np.clip(x - self._log_n[-1], 0, None) + np.clip(x - self._log_n[0], None, 0)
+        return np.asarray(np.exp(inside + beyond))
+
+    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
+        """Tokens D that spend `flops` on a model of N parameters."""
+        return np.asarray(flops, dtype=float) / self(params)

@@ -1,0 +1,224 @@
+"""Domains, mixtures of them, and the space of mixtures that may be trained.
+
+A mixture is a point on the simplex: one weight per domain, a fraction of *tokens*. Arrays of mixtures have
+shape (..., K) with the K domains in the order of `MixtureSpace.domains`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
+
+SUM_TOLERANCE = 1e-6
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A named slice of text with its count of unique training tokens (`inf` where it is not known)."""
+
+    name: str
+    unique_tokens: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("a domain needs a name, but got an empty one")
+        if not self.unique_tokens >= 0:
+            raise ConfigError(
+                f"unique tokens must be >= 0, but domain `{self.name}` has {self.unique_tokens}"
+            )
+
+
+@dataclass(frozen=True)
+class Mixture(Mapping[str, float]):
+    """Weights over domains that sum to 1.
+
+    Raises:
+        ConfigError: on a negative or non-finite weight, or a sum that is not 1 within `SUM_TOLERANCE`.
+    """
+
+    weights: tuple[tuple[str, float], ...]
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        pairs = tuple((str(name), float(weight)) for name, weight in weights.items())
+        bad = [f"{name}={weight}" for name, weight in pairs if not (math.isfinite(weight) and weight >= 0)]
+        if bad:
+            raise ConfigError(f"weights must be finite and >= 0, but got {', '.join(bad)}")
+        total = sum(weight for _, weight in pairs)
+        if abs(total - 1) > SUM_TOLERANCE:
+            raise ConfigError(
+                f"the weights of a mixture must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})",
+                "correct the weights, or normalise them with Mixture.normalized",
+            )
+        object.__setattr__(self, "weights", tuple((name, weight / total) for name, weight in pairs))
+
+    @classmethod
+    def normalized(cls, weights: Mapping[str, float]) -> Mixture:
+        """The mixture proportional to non-negative `weights`."""
+        total = float(sum(weights.values()))
+        if not (math.isfinite(total) and total > 0):
+            raise ConfigError(f"weights must have a positive, finite sum to be normalised, but got {total}")
+        return cls({name: weight / total for name, weight in weights.items()})
+
+    @classmethod
+    def from_array(cls, domains: Sequence[str], values: ArrayLike) -> Mixture:
+        """The mixture with the (K,) `values` over `domains`, clipped at 0 and rescaled to sum to 1."""
+        clipped = np.clip(np.asarray(values, dtype=float), 0.0, None)
+        return cls.normalized(dict(zip(domains, clipped.tolist(), strict=True)))
+
+    def array(self, domains: Sequence[str]) -> Array:
+        """Weights in the order of `domains`, shape (K,); a domain outside the mixture has weight 0."""
+        strangers = [name for name in self if name not in domains]
+        if strangers:
+            raise ConfigError(
+                f"the mixture names domain `{strangers[0]}`", did_you_mean(strangers[0], domains)
+            )
+        return np.array([self.get(name, 0.0) for name in domains])
+
+    def __getitem__(self, name: str) -> float:
+        for key, weight in self.weights:
+            if key == name:
+                return weight
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __hash__(self) -> int:
+        return hash(self.weights)
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={weight:.3f}" for name, weight in self.weights)
+
+
+@dataclass(frozen=True)
+class MixtureSpace:
+    """The mixtures that may be trained: the simplex cut by bounds and by each domain's token supply.
+
+    Attributes:
+        domains: the K domains, in the order of every mixture array.
+        lower: smallest weight by domain name (absent: 0).
+        upper: largest weight by domain name (absent: 1).
+        max_epochs: how often a domain's unique tokens may be seen; with a token count D it caps the weight
+            at `max_epochs * unique_tokens / D`.
+    """
+
+    domains: tuple[Domain, ...]
+    lower: Mapping[str, float] = field(default_factory=dict)
+    upper: Mapping[str, float] = field(default_factory=dict)
+    max_epochs: float = math.inf
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if len(set(names)) != len(names) or not names:
+            raise ConfigError(
+                f"a mixture space needs one or more domains with different names, but got {names}"
+            )
+        for bounds in (self.lower, self.upper):
+            for name, value in bounds.items():
+                if name not in names:
+                    raise ConfigError(f"a bound names domain `{name}`", did_you_mean(name, names))
+                if not 0 <= value <= 1:
+                    raise ConfigError(f"a bound on a weight lies in 0..1, but `{name}` has {value}")
+        if not self.max_epochs > 0:
+            raise ConfigError(f"max_epochs must be > 0, but got {self.max_epochs}")
+        self.bounds(tokens=0.0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(domain.name for domain in self.domains)
+
+    @property
+    def unique_tokens(self) -> Array:
+        """Supply by domain, shape (K,)."""
+        return np.array([domain.unique_tokens for domain in self.domains])
+
+    def bounds(self, tokens: float) -> tuple[Array, Array]:
+        """Lower and upper weight by domain at `tokens` training tokens, each of shape (K,).
+
+        Raises:
+            InfeasibleError: when no mixture fits between them.
+        """
+        lower = np.array([self.lower.get(name, 0.0) for name in self.names])
+        upper = np.array([self.upper.get(name, 1.0) for name in self.names])
+        if tokens > 0:
+            with np.errstate(invalid="ignore"):
+                upper = np.minimum(upper, self.max_epochs * self.unique_tokens / tokens)
+        crossed = lower > upper + SUM_TOLERANCE
+        if crossed.any():
+            worst = int(np.argmax(lower - upper))
+            raise InfeasibleError(
+                f"domain `{self.names[worst]}` must have weight >= {lower[worst]:.4g} but at most "
+                f"{upper[worst]:.4g} is allowed at {tokens:.3g} tokens",
+                "lower its minimum, raise its maximum, allow more epochs or add text",
+            )
+        if lower.sum() > 1 + SUM_TOLERANCE or upper.sum() < 1 - SUM_TOLERANCE:
+            supply = float(np.sum(self.unique_tokens))
+            raise InfeasibleError(
+                f"weights between the bounds must be able to sum to 1, but the minima sum to {lower.sum():.4g} "
+                f"and the maxima to {upper.sum():.4g} at {tokens:.3g} tokens "
+                f"({supply:.3g} unique tokens, at most {self.max_epochs:g} epochs)",
+                "allow more epochs, add text, widen the bounds or plan fewer tokens",
+            )
+        return lower, np.minimum(upper, 1.0)
+
+    def contains(self, mixture: Mixture, tokens: float = 0.0, tolerance: float = 1e-6) -> bool:
+        """Whether `mixture` keeps the bounds at `tokens` training tokens."""
+        lower, upper = self.bounds(tokens)
+        values = mixture.array(self.names)
+        return bool(np.all(values >= lower - tolerance) and np.all(values <= upper + tolerance))
+
+    def project(self, values: ArrayLike, tokens: float = 0.0) -> Array:
+        """The nearest points (Euclidean) inside the space, shape (..., K) as given.
+
+        Solves for the shift s with sum(clip(x - s, lower, upper)) = 1 by bisection: the projection onto a
+        box-constrained simplex.
+        """
+        lower, upper = self.bounds(tokens)
+        points = np.asarray(values, dtype=float)
+        low = np.min(points - upper, axis=-1)
+        high = np.max(points - lower, axis=-1)
+        for _ in range(100):
+            middle = (low + high) / 2
+            over = np.clip(points - middle[..., None], lower, upper).sum(axis=-1) > 1
+            low, high = np.where(over, middle, low), np.where(over, high, middle)
+        inside = np.clip(points - ((low + high) / 2)[..., None], lower, upper)
+        return inside / inside.sum(axis=-1, keepdims=True)
+
+    def uniform(self, tokens: float = 0.0) -> Mixture:
+        """Equal weights, moved inside the bounds."""
+        return Mixture.from_array(
+            self.names, self.project(np.full(len(self.names), 1 / len(self.names)), tokens)
+        )
+
+    def proportional(self, tokens: float = 0.0) -> Mixture:
+        """Weights in proportion to unique tokens, moved inside the bounds.
+
+        Raises:
+            ConfigError: when the supply of a domain is not known.
+        """
+        supply = self.unique_tokens
+        if not np.all(np.isfinite(supply)) or supply.sum() <= 0:
+            raise ConfigError(
+                "the proportional mixture needs the unique tokens of every domain",
+                "give them with --unique domain=TOKENS or a `unique.<domain>` column",
+            )
+        return Mixture.from_array(self.names, self.project(supply / supply.sum(), tokens))
+
+    def epochs(self, mixture: Mixture, tokens: float) -> dict[str, float]:
+        """How often each domain's unique tokens are seen in `tokens` training tokens of `mixture`."""
+        values = mixture.array(self.names)
+        return {
+            domain.name: float(weight * tokens / domain.unique_tokens) if weight > 0 else 0.0
+            for domain, weight in zip(self.domains, values, strict=True)
+        }
