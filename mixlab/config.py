@@ -220,9 +220,7 @@ def _check_sum(where: str, weights: Mapping[str, float]) -> None:
     total = math.fsum(weights.values())
     # Weights typed by hand are rounded (1/3 as .3333), so a little more is let through than between programs.
     if abs(total - 1) > max(SUM_TOLERANCE, 1e-3):
-        raise ValueError(
-            f"the weights of `{where}` must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})"
-        )
+        raise ValueError(f"the weights of `{where}` must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})")
 
 
 def load_config(path: Path) -> StudyConfig:
@@ -250,9 +248,7 @@ def _explain(error: ValidationError, path: Path, document: Document) -> MixlabEr
     if first["type"] == "extra_forbidden":
         return ConfigError(f"{where}: unknown key `{name}`", did_you_mean(str(at[-1]), _fields_at(at[:-1])))
     if first["type"] == "missing":
-        return ConfigError(
-            f"{where}: key `{name}` is missing", "add it; `mixlab init` shows a whole study.yaml"
-        )
+        return ConfigError(f"{where}: key `{name}` is missing", "add it; `mixlab init` shows a whole study.yaml")
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return ConfigError(f"{where}: {reason}" if not at else f"{where}: `{name}`: {reason}")
@@ -273,7 +269,5 @@ def _fields_at(at: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = StudyConfig
     for part in at:
         annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        model = (
-            annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else DomainConfig
-        )
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else DomainConfig
     return list(model.model_fields)

@@ -29,9 +29,7 @@ class StudyFolder:
         """
         folder = cls(Path(root))
         if not folder.config_file.is_file():
-            raise ConfigError(
-                f"{root} is not a study folder: it has no study.yaml", "`mixlab init DIR` makes one"
-            )
+            raise ConfigError(f"{root} is not a study folder: it has no study.yaml", "`mixlab init DIR` makes one")
         return folder
 
     @property

@@ -31,9 +31,7 @@ class Domain:
         if not self.name:
             raise ConfigError("a domain needs a name, but got an empty one")
         if not self.unique_tokens >= 0:
-            raise ConfigError(
-                f"unique tokens must be >= 0, but domain `{self.name}` has {self.unique_tokens}"
-            )
+            raise ConfigError(f"unique tokens must be >= 0, but domain `{self.name}` has {self.unique_tokens}")
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,7 @@ class Mixture(Mapping[str, float]):
         """Weights in the order of `domains`, shape (K,); a domain outside the mixture has weight 0."""
         strangers = [name for name in self if name not in domains]
         if strangers:
-            raise ConfigError(
-                f"the mixture names domain `{strangers[0]}`", did_you_mean(strangers[0], domains)
-            )
+            raise ConfigError(f"the mixture names domain `{strangers[0]}`", did_you_mean(strangers[0], domains))
         return np.array([self.get(name, 0.0) for name in domains])
 
     def __getitem__(self, name: str) -> float:
@@ -121,9 +117,7 @@ class MixtureSpace:
     def __post_init__(self) -> None:
         names = self.names
         if len(set(names)) != len(names) or not names:
-            raise ConfigError(
-                f"a mixture space needs one or more domains with different names, but got {names}"
-            )
+            raise ConfigError(f"a mixture space needs one or more domains with different names, but got {names}")
         for bounds in (self.lower, self.upper):
             for name, value in bounds.items():
                 if name not in names:
@@ -197,9 +191,7 @@ class MixtureSpace:
 
     def uniform(self, tokens: float = 0.0) -> Mixture:
         """Equal weights, moved inside the bounds."""
-        return Mixture.from_array(
-            self.names, self.project(np.full(len(self.names), 1 / len(self.names)), tokens)
-        )
+        return Mixture.from_array(self.names, self.project(np.full(len(self.names), 1 / len(self.names)), tokens))
 
     def proportional(self, tokens: float = 0.0) -> Mixture:
         """Weights in proportion to unique tokens, moved inside the bounds.

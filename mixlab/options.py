@@ -37,9 +37,7 @@ QUANTITY = QuantityType()
 
 def json_option(command: F) -> F:
     """Add `--json`: the result on stdout as one JSON object, all else on stderr."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
-        command
-    )
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(command)
 
 
 def say(text: str = "") -> None:
@@ -62,9 +60,7 @@ def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, float]:
     for part in (piece for value in values for piece in value.split(",") if piece.strip()):
         name, equals, number = part.strip().rpartition("=")
         if not equals or not name:
-            raise ConfigError(
-                f"{option} takes NAME=NUMBER pairs, but got `{part}`", f"write {option} web=0.5,code=0.5"
-            )
+            raise ConfigError(f"{option} takes NAME=NUMBER pairs, but got `{part}`", f"write {option} web=0.5,code=0.5")
         if name in pairs:
             raise ConfigError(f"{option} names `{name}` twice")
         pairs[name] = parse_quantity(number)

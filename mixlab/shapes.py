@@ -8,6 +8,7 @@ decoder with RMSNorm, rotary positions and SwiGLU, without biases:
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -37,11 +38,7 @@ class ModelShape:
     tied: bool = False
 
     def __post_init__(self) -> None:
-        if (
-            min(self.depth, self.vocab_size, self.context) < 1
-            or self.width < WIDTH_STEP
-            or self.width % WIDTH_STEP
-        ):
+        if min(self.depth, self.vocab_size, self.context) < 1 or self.width < WIDTH_STEP or self.width % WIDTH_STEP:
             raise ConfigError(
                 f"a shape needs depth, vocabulary and context >= 1 and a width that is a multiple of "
                 f"{WIDTH_STEP}, but got depth={self.depth} width={self.width} vocab={self.vocab_size} "
@@ -117,10 +114,8 @@ def ladder(sizes: list[float], vocab_size: int, context: int, tied: bool = False
     Raises:
         ConfigError: when two sizes come out as the same shape.
     """
-    shapes = sorted(
-        (ModelShape.near(size, vocab_size, context, tied) for size in sizes), key=lambda s: s.params
-    )
-    for small, large in zip(shapes, shapes[1:], strict=False):
+    shapes = sorted((ModelShape.near(size, vocab_size, context, tied) for size in sizes), key=lambda s: s.params)
+    for small, large in itertools.pairwise(shapes):
         if small == large:
             raise ConfigError(
                 f"sizes must differ enough to give different shapes, but two of {[f'{s:.3g}' for s in sizes]} "

@@ -56,13 +56,9 @@ def load_yaml(path: Path) -> Document:
         text = raw.decode("utf-8")
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise ConfigError(
-                    f"{path}:{_line(event)}: anchors and aliases are not allowed", "write the value out"
-                )
+                raise ConfigError(f"{path}:{_line(event)}: anchors and aliases are not allowed", "write the value out")
             if getattr(event, "tag", None) not in (None, "!"):
-                raise ConfigError(
-                    f"{path}:{_line(event)}: tag `{event.tag}` is not allowed", "remove the tag"
-                )
+                raise ConfigError(f"{path}:{_line(event)}: tag `{event.tag}` is not allowed", "remove the tag")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
@@ -93,9 +89,7 @@ def _construct(node: Any, at: tuple[str | int, ...], path: Path, document: Docum
                 raise ConfigError(f"{path}:{_line(key_node)}: a key must be plain text")
             key = str(key_node.value)
             if key in mapping:
-                raise ConfigError(
-                    f"{path}:{_line(key_node)}: key `{key}` stands twice", "keep one of the two"
-                )
+                raise ConfigError(f"{path}:{_line(key_node)}: key `{key}` stands twice", "keep one of the two")
             document.lines[(*at, key)] = _line(key_node)
             mapping[key] = _construct(value_node, (*at, key), path, document)
         return mapping
