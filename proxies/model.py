@@ -1,0 +1,157 @@
+"""The proxy: a decoder with RMSNorm, rotary positions and SwiGLU, K members of one shape in one pass.
+
+Every tensor has a leading member dimension, and a lone model is a stack of one: there is one code path. The members
+share nothing; their parameters lie side by side in one flat buffer of shape (K, P), which the optimizer and the
+checkpoints treat as a whole.
+
+Shape letters: K members, B sequences, T tokens in a sequence, d width, H heads, f hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixlab.shapes import ModelShape
+
+EMBEDDING_STD = 0.3
+ROPE_BASE = 10_000.0
+
+
+def parameter_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each parameter of one member, in the order of the flat buffer."""
+    d, f, vocab = shape.width, shape.hidden, shape.vocab_size
+    shapes: dict[str, tuple[int, ...]] = {"embed": (vocab, d)}
+    for layer in range(shape.depth):
+        shapes |= {
+            f"layers.{layer}.attention_norm": (d,),
+            f"layers.{layer}.qkv": (d, 3 * d),
+            f"layers.{layer}.attention_out": (d, d),
+            f"layers.{layer}.mlp_norm": (d,),
+            f"layers.{layer}.mlp_in": (d, 2 * f),
+            f"layers.{layer}.mlp_out": (f, d),
+        }
+    shapes["final_norm"] = (d,)
+    if not shape.tied:
+        shapes["head"] = (d, vocab)
+    return shapes
+
+
+def initial_parameters(shape: ModelShape, seed: int) -> Tensor:
+    """One member's parameters, shape (P,): a function of (shape, seed), on any device the same.
+
+    Matrices have standard deviation 1/sqrt(fan in), those that write to the residual stream 1/sqrt(2 depth) of it;
+    the head starts at 1/width (muP's output layer), norms at 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for name, size in parameter_shapes(shape).items():
+        kind = name.rsplit(".", 1)[-1]
+        if kind.endswith("norm"):
+            parts.append(torch.ones(size))
+            continue
+        std = EMBEDDING_STD if kind == "embed" else 1 / math.sqrt(size[0])
+        if kind in ("attention_out", "mlp_out"):
+            std /= math.sqrt(2 * shape.depth)
+        if kind == "head":
+            std = 1 / shape.width
+        parts.append(torch.randn(size, generator=generator) * std)
+    return torch.cat([part.flatten() for part in parts])
+
+
+class Stack:
+    """K members of one shape.
+
+    Args:
+        shape: the shape of every member.
+        seeds: one per member.
+        device: where the parameters live.
+
+    Attributes:
+        flat: all parameters, shape (K, P).
+        grad: their gradients, same shape; `backward` accumulates into it.
+        parameters: views of `flat` by name, each of shape (K, ...).
+    """
+
+    def __init__(self, shape: ModelShape, seeds: Sequence[int], device: torch.device) -> None:
+        self.shape = shape
+        self.members = len(seeds)
+        self.device = device
+        self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds]).to(device)
+        self.grad = torch.zeros_like(self.flat)
+        self.parameters: dict[str, Tensor] = {}
+        sizes = parameter_shapes(shape)
+        counts = [math.prod(size) for size in sizes.values()]
+        for (name, size), values, grads in zip(
+            sizes.items(), self.flat.split(counts, dim=1), self.grad.split(counts, dim=1), strict=True
+        ):
+            # Leaves that alias the flat buffers: autograd adds into `grad`, the optimizer writes `flat`.
+            parameter = values.unflatten(1, size).detach().requires_grad_()
+            parameter.grad = grads.unflatten(1, size)
+            self.parameters[name] = parameter
+        self._rope = _rope_table(shape.context, shape.width // shape.heads, device)
+        offsets = torch.arange(self.members, device=device) * shape.vocab_size
+        self._offsets = offsets.view(-1, 1, 1)
+
+    def losses(self, sequences: Tensor) -> Tensor:
+        """Cross-entropy of every next token in nats, shape (K, B, T), for `sequences` of shape (K, B, T + 1)."""
+        logits = self.logits(sequences[..., :-1])
+        targets = sequences[..., 1:]
+        return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), reduction="none").view(targets.shape)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Next-token logits, shape (K, B, T, V), for `tokens` of shape (K, B, T)."""
+        p, shape = self.parameters, self.shape
+        K, B, T = tokens.shape
+        x = F.embedding(tokens + self._offsets, p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
+        cos, sin = (table[:T] for table in self._rope)
+        for layer in range(shape.depth):
+            x = x + self._attention(x, layer, (K, B, T), cos, sin)
+            x = x + self._mlp(x, layer)
+        x = _norm(x, p["final_norm"])
+        if shape.tied:
+            # The shared matrix is scaled like an input layer; 1/width makes it muP's output layer.
+            logits = torch.bmm(x, p["embed"].transpose(1, 2)) * (1 / shape.width)
+        else:
+            logits = torch.bmm(x, p["head"])
+        return logits.view(K, B, T, -1)
+
+    def _attention(self, x: Tensor, layer: int, size: tuple[int, int, int], cos: Tensor, sin: Tensor) -> Tensor:
+        K, B, T = size
+        heads = self.shape.heads
+        p = self.parameters
+        normed = _norm(x, p[f"layers.{layer}.attention_norm"])
+        qkv = torch.bmm(normed, p[f"layers.{layer}.qkv"]).view(K * B, T, 3, heads, -1)
+        q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
+        v = qkv[:, :, 2].transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.bmm(mixed.transpose(1, 2).reshape(K, B * T, -1), p[f"layers.{layer}.attention_out"])
+
+    def _mlp(self, x: Tensor, layer: int) -> Tensor:
+        p = self.parameters
+        normed = _norm(x, p[f"layers.{layer}.mlp_norm"])
+        gate, up = torch.bmm(normed, p[f"layers.{layer}.mlp_in"]).chunk(2, dim=-1)
+        return torch.bmm(F.silu(gate) * up, p[f"layers.{layer}.mlp_out"])
+
+
+def _norm(x: Tensor, gain: Tensor) -> Tensor:
+    """RMSNorm over the last dimension; `gain` is (K, d)."""
+    return F.rms_norm(x, (x.shape[-1],), eps=1e-6) * gain.unsqueeze(1)
+
+
+def _rope_table(context: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions (Su et al. 2021), each of shape (T, 1, 1, head_width / 2)."""
+    rates = ROPE_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angles = torch.outer(torch.arange(context, dtype=torch.float64), rates)
+    cos, sin = (table.float().to(device).view(context, 1, 1, -1) for table in (angles.cos(), angles.sin()))
+    return cos, sin
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + half) of the last dimension; `x` is (K B, T, 2, H, d/H)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
