@@ -126,7 +126,8 @@ class Stack:
         p = self.parameters
         normed = _norm(x, p[f"layers.{layer}.attention_norm"])
         qkv = torch.bmm(normed, p[f"layers.{layer}.qkv"]).view(K * B, T, 3, heads, -1)
-        q, k = _rotate(qkv[:, :, :2], cos, sin).permute(2, 0, 3, 1, 4)
+        # Queries and keys of unit scale keep the loss finite over a wide band of learning rates (Dehghani et al. 2023).
+        q, k = _rotate(_unit(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4)
         v = qkv[:, :, 2].transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return torch.bmm(mixed.transpose(1, 2).reshape(K, B * T, -1), p[f"layers.{layer}.attention_out"])
@@ -140,7 +141,12 @@ class Stack:
 
 def _norm(x: Tensor, gain: Tensor) -> Tensor:
     """RMSNorm over the last dimension; `gain` is (K, d)."""
-    return F.rms_norm(x, (x.shape[-1],), eps=1e-6) * gain.unsqueeze(1)
+    return _unit(x) * gain.unsqueeze(1)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Scale the last dimension to a root mean square of 1."""
+    return F.rms_norm(x, (x.shape[-1],), eps=1e-6)
 
 
 def _rope_table(context: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:

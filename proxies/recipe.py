@@ -16,10 +16,10 @@ from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
 
 BASE_WIDTH = 64
-BASE_LEARNING_RATE = 0.01
+BASE_LEARNING_RATE = 0.005  # at BASE_BATCH_TOKENS
 BATCH_EXPONENT = 0.5
-BASE_BATCH_TOKENS = 1024  # at BASE_TOKENS
-BASE_TOKENS = 1e6
+BASE_BATCH_TOKENS = 512  # at BASE_TOKENS
+BASE_TOKENS = 4e5
 WARMUP_SHARE = 0.1  # of the shortest branch
 
 

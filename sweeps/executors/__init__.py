@@ -1,0 +1,1 @@
+"""Where runs are made: each executor turns jobs of RunSpecs into RunRecords."""

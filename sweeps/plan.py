@@ -1,0 +1,168 @@
+"""From mixtures to runs: which sizes and token counts each mixture is trained at, and what that costs.
+
+Budgets are FLOPs, so the runs of one budget form an isoFLOP profile: at each size the tokens follow. Every mixture is
+trained at the ladder's reference size, where mixtures are compared, and at further sizes in rotation; the anchors at
+all sizes; the prior and one extreme mixture once more with other seeds, the measure of noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixlab.config import StudyConfig
+from mixlab.corpus.inventory import Inventory
+from mixlab.errors import ConfigError
+from mixlab.flops import forward_flops_per_token, training_flops
+from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.shapes import ModelShape, ladder
+from mixlab.specs import RunSpec
+from proxies.recipe import make_recipe
+
+MIN_STEPS = 20  # of the shortest branch
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's fixed facts, worked out once from its config and inventory.
+
+    Attributes:
+        config: the study file.
+        inventory: the prepared corpus.
+        shapes: the ladder, smallest first.
+        tokens: by shape, the token count of each budget, ascending.
+        space: the mixtures that may be trained.
+        prior: the mixture that the design surrounds.
+    """
+
+    config: StudyConfig
+    inventory: Inventory
+    shapes: tuple[ModelShape, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    space: MixtureSpace
+    prior: Mixture
+
+    @classmethod
+    def make(cls, config: StudyConfig, inventory: Inventory) -> Study:
+        """Work the facts out.
+
+        Raises:
+            ConfigError: when a budget is too small for a size, or two sizes are the same shape.
+            InfeasibleError: when the supply of text cannot feed the longest run.
+        """
+        proxies = config.proxies
+        shapes = ladder(list(proxies.sizes), inventory.vocab_size, proxies.context, proxies.tied)
+        budgets = sorted(config.sweep.budgets)
+        tokens = tuple(tuple(round(c / training_flops(shape, 1)) for c in budgets) for shape in shapes)
+        space = MixtureSpace(
+            inventory.domains, config.mixtures.min, config.mixtures.max, config.mixtures.max_epochs
+        )
+        longest = max(counts[-1] for counts in tokens)
+        space.bounds(longest)
+        prior = config.mixtures.prior
+        if prior == "uniform":
+            mixture = space.uniform(longest)
+        elif prior == "proportional":
+            mixture = space.proportional(longest)
+        else:
+            assert not isinstance(prior, str)
+            mixture = Mixture.normalized(prior)
+        study = cls(config, inventory, tuple(shapes), tokens, space, mixture)
+        study._check_lengths()
+        return study
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest run of the sweep."""
+        return max(counts[-1] for counts in self.tokens)
+
+    @property
+    def reference(self) -> int:
+        """Index of the size at which mixtures are compared: the middle of the ladder."""
+        return (len(self.shapes) - 1) // 2
+
+    def spec(self, mixture: Mixture, size: int, replicate: int = 0) -> RunSpec:
+        """The run of `mixture` at step `size` of the ladder, with branches at every budget."""
+        return self.spec_at(mixture, self.shapes[size], self.tokens[size], replicate)
+
+    def spec_at(self, mixture: Mixture, shape: ModelShape, tokens: Sequence[int], replicate: int) -> RunSpec:
+        """A run of any shape and token counts with the study's recipe."""
+        recipe = make_recipe(self.config.proxies, shape, tokens)
+        sequences = tokens[-1] / shape.context
+        return RunSpec(
+            mixture=_without_crumbs(mixture, sequences),
+            shape=shape,
+            tokens=tuple(tokens),
+            # All mixtures share their seeds: initial weights and the order of each domain's text are common.
+            seed=self.config.seed * 1000 + replicate,
+            recipe=recipe,
+            corpus=self.inventory.fingerprint,
+            eval_tokens=round(self.config.proxies.eval_tokens),
+        )
+
+    def _check_lengths(self) -> None:
+        for shape, counts in zip(self.shapes, self.tokens, strict=True):
+            spec = self.spec_at(self.prior, shape, counts, 0)
+            if spec.steps(counts[0]) < MIN_STEPS:
+                raise ConfigError(
+                    f"every run needs at least {MIN_STEPS} steps, but at {shape.params:,} parameters the smallest "
+                    f"budget of {min(self.config.sweep.budgets):.3g} FLOPs gives {spec.steps(counts[0])} of "
+                    f"{spec.batch_tokens} tokens",
+                    "raise the smallest budget, drop the largest size, or set a smaller proxies.batch_tokens",
+                )
+
+
+def design_specs(study: Study, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
+    """The runs of a first round: `mixtures` with the `anchors` first."""
+    sizes = len(study.shapes)
+    specs = [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, index, anchors)]
+    if mixtures:
+        extreme = max(mixtures, key=lambda mixture: float(np.max(mixture.array(study.space.names))))
+        for replicate in range(1, study.config.sweep.replicates):
+            specs += [study.spec(mixture, study.reference, replicate) for mixture in (mixtures[0], extreme)]
+    assert sizes > 0
+    return _unique(specs)
+
+
+def proposal_specs(study: Study, mixtures: Sequence[Mixture], first: int) -> list[RunSpec]:
+    """The runs of a later round; `first` is how many mixtures were drawn before, to go on with the rotation."""
+    return _unique(
+        [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, first + index, anchors=0)]
+    )
+
+
+def _sizes(study: Study, mixture: Mixture, index: int, anchors: int) -> list[RunSpec]:
+    others = [size for size in range(len(study.shapes)) if size != study.reference]
+    extra = min(len(others), study.config.sweep.sizes_per_mixture - 1)
+    chosen = others if index < anchors else [others[(index * extra + k) % len(others)] for k in range(extra)]
+    return [study.spec(mixture, size) for size in sorted({study.reference, *chosen})]
+
+
+def _without_crumbs(mixture: Mixture, sequences: float) -> Mixture:
+    """`mixture` without weights too small for half a sequence: they would be trained on nothing."""
+    kept = {name: weight for name, weight in mixture.items() if weight * sequences >= 0.5}
+    return Mixture.normalized({name: kept.get(name, 0.0) for name in mixture})
+
+
+def _unique(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    return list({spec.run_id: spec for spec in specs}.values())
+
+
+def evaluation_flops(spec: RunSpec, domains: int) -> float:
+    """FLOPs of a run's evaluations (forward passes only)."""
+    return len(spec.tokens) * domains * spec.eval_tokens * forward_flops_per_token(spec.shape)
+
+
+def stacks(specs: Sequence[RunSpec], limit: int) -> list[tuple[RunSpec, ...]]:
+    """Group runs that can be trained together, at most `limit` members each, costliest group first."""
+    groups: dict[object, list[RunSpec]] = {}
+    for spec in specs:
+        recipe = spec.recipe
+        key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batch_sequences, recipe.warmup_steps)
+        groups.setdefault(key, []).append(spec)
+    jobs = [
+        tuple(group[start : start + limit]) for group in groups.values() for start in range(0, len(group), limit)
+    ]
+    return sorted(jobs, key=lambda job: -sum(spec.flops for spec in job))
