@@ -51,8 +51,7 @@ class Windows:
         self.count = (len(tokens) - 1) // context
         if self.count < 1:
             raise CorpusError(
-                f"domain `{name}` must have more training tokens than one sequence of {context}, "
-                f"but has {len(tokens)}",
+                f"domain `{name}` must have more training tokens than one sequence of {context}, but has {len(tokens)}",
                 "add text to it, drop it, or shorten proxies.context",
             )
 

@@ -91,7 +91,13 @@ def first_specs(study: Study) -> list[RunSpec]:
 
 
 def run_sweep(
-    folder: StudyFolder, executor: Executor, tracker: Tracker, watcher: Watcher, *, stack: int = 1, storage: str | None = None
+    folder: StudyFolder,
+    executor: Executor,
+    tracker: Tracker,
+    watcher: Watcher,
+    *,
+    stack: int = 1,
+    storage: str | None = None,
 ) -> Outcome:
     """Make all rounds of a study's sweep and write runs.parquet.
 
@@ -233,9 +239,7 @@ def _proposals(
     return fresh
 
 
-def _thompson(
-    study: Study, table: RunTable, known: Sequence[Mixture], wanted: int, number: int
-) -> list[Mixture]:
+def _thompson(study: Study, table: RunTable, known: Sequence[Mixture], wanted: int, number: int) -> list[Mixture]:
     """The optima under single bootstrap draws of the fitted law: where it is unsure they spread by themselves."""
     names = study.space.names
     shape = study.shapes[study.reference]

@@ -56,9 +56,7 @@ class Study:
         shapes = ladder(list(proxies.sizes), inventory.vocab_size, proxies.context, proxies.tied)
         budgets = sorted(config.sweep.budgets)
         tokens = tuple(tuple(round(c / training_flops(shape, 1)) for c in budgets) for shape in shapes)
-        space = MixtureSpace(
-            inventory.domains, config.mixtures.min, config.mixtures.max, config.mixtures.max_epochs
-        )
+        space = MixtureSpace(inventory.domains, config.mixtures.min, config.mixtures.max, config.mixtures.max_epochs)
         longest = max(counts[-1] for counts in tokens)
         space.bounds(longest)
         prior = config.mixtures.prior
@@ -162,7 +160,5 @@ def stacks(specs: Sequence[RunSpec], limit: int) -> list[tuple[RunSpec, ...]]:
         recipe = spec.recipe
         key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batch_sequences, recipe.warmup_steps)
         groups.setdefault(key, []).append(spec)
-    jobs = [
-        tuple(group[start : start + limit]) for group in groups.values() for start in range(0, len(group), limit)
-    ]
+    jobs = [tuple(group[start : start + limit]) for group in groups.values() for start in range(0, len(group), limit)]
     return sorted(jobs, key=lambda job: -sum(spec.flops for spec in job))

@@ -42,9 +42,7 @@ class MixtureStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         url = f"sqlite:///{storage}" if isinstance(storage, Path) else storage
         try:
-            self._study = optuna.create_study(
-                study_name=name, storage=url, load_if_exists=True, direction="minimize"
-            )
+            self._study = optuna.create_study(study_name=name, storage=url, load_if_exists=True, direction="minimize")
         except Exception as error:  # SQLAlchemy and drivers raise many kinds; all mean the same to the user
             raise SweepError(
                 f"cannot open the Optuna storage {url}: {error}",

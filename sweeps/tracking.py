@@ -32,7 +32,9 @@ class WandbTracker:
 
         # wandb moves silently to a temporary folder when it cannot write where it is told to.
         if not os.access(root, os.W_OK):
-            raise SweepError(f"cannot write wandb files in {root}", "permit writing there, or set tracking.wandb: disabled")
+            raise SweepError(
+                f"cannot write wandb files in {root}", "permit writing there, or set tracking.wandb: disabled"
+            )
         if config.wandb == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
             raise ConfigError("tracking.wandb is online, but no account is set up", "run `wandb login`, or use offline")
         self._wandb, self._config, self._study, self._root = wandb, config, study, root

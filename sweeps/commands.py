@@ -1,0 +1,186 @@
+"""`mixlab sweep`, `mixlab status` and `mixlab verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mixlab.folder import StudyFolder
+from mixlab.options import QUANTITY, json_option, print_json, say
+from mixlab.specs import RunSpec
+from mixlab.units import format_quantity, format_seconds
+from proxies.speed import measure_rate
+from proxies.texts import resolve_device
+from sweeps.driver import CUDA_STACK, first_specs, open_study, run_sweep, worker_count
+from sweeps.executors.local import LocalExecutor
+from sweeps.ledger import Ledger
+from sweeps.plan import Study, evaluation_flops
+from sweeps.progress import ProgressWatcher
+from sweeps.tracking import make_tracker
+from sweeps.verify import Verification, plan_proof, run_proof
+
+SOME_FAILED = 3
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: the study's, or one per core).")
+@click.option("--storage", metavar="URL", help="An Optuna storage URL in place of optuna.db.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print runs, FLOPs and expected time, and start nothing.")
+@json_option
+def sweep(directory: str, workers: int | None, storage: str | None, only_plan: bool, as_json: bool) -> int:
+    """Train the proxies of the study in DIRECTORY; the same command goes on after an interruption."""
+    folder = StudyFolder.open(directory)
+    study = open_study(folder)
+    count = worker_count(study, workers)
+    if only_plan:
+        plan = _plan(folder, study, count)
+        print_json(plan) if as_json else _show_plan(study, plan)
+        return 0
+    device = resolve_device(study.config.proxies.device)
+    executor = LocalExecutor(folder.corpus, 1 if device == "cuda" else count, device, folder.checkpoints)
+    tracker = make_tracker(study.config.tracking, study.config.name, folder.root)
+    with ProgressWatcher("sweep") as watcher:
+        stack = CUDA_STACK if device == "cuda" else 1
+        outcome = run_sweep(folder, executor, tracker, watcher, stack=stack, storage=storage)
+    counts = {s: sum(r.status == s for r in outcome.records) for s in ("done", "diverged", "failed")}
+    points = sum(len(record.points) for record in outcome.records)
+    result = {"runs": len(outcome.records), **counts, "points": points, "table": str(folder.runs)}
+    if as_json:
+        print_json(result)
+    else:
+        say(
+            f"{counts['done']} runs done, {counts['diverged']} diverged, {counts['failed']} failed: "
+            f"{points} points in {folder.runs}"
+        )
+    return SOME_FAILED if counts["failed"] else 0
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+@json_option
+def status(directory: str, as_json: bool) -> int:
+    """What ran, what failed, what is left of the first round, and what it will cost."""
+    folder = StudyFolder.open(directory)
+    study = open_study(folder)
+    plan = _plan(folder, study, worker_count(study))
+    print_json(plan) if as_json else _show_plan(study, plan)
+    for failure in plan["failures"]:
+        say(f"failed: {failure['run_id']}: {failure['error']}")
+    return 0
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+@click.option(
+    "--flops", type=QUANTITY, help="Training FLOPs of each run (default: 4 times the sweep's largest budget)."
+)
+@click.option("--seeds", type=click.IntRange(min=2), default=2, show_default=True, help="Runs per mixture.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.")
+@json_option
+def verify(directory: str, flops: float | None, seeds: int, workers: int | None, as_json: bool) -> int:
+    """Train the recommendation and the baselines beyond the sweep, and compare with what was predicted."""
+    folder = StudyFolder.open(directory)
+    say("fitting the sweep and naming the candidates")
+    proof = plan_proof(folder, flops, seeds)
+    config = proof.study.config
+    device = resolve_device(config.proxies.device)
+    count = 1 if device == "cuda" else worker_count(proof.study, workers)
+    executor = LocalExecutor(folder.corpus, count, device, folder.checkpoints)
+    with ProgressWatcher("verify") as watcher:
+        result = run_proof(folder, proof, executor, make_tracker(config.tracking, config.name, folder.root), watcher)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _show_verification(result)
+    return 0
+
+
+def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
+    """The first round's runs, what is done of them, and the cost of the rest on `workers` processes of this machine."""
+    specs = first_specs(study)
+    ledger = Ledger(folder.ledger)
+    records = ledger.records()
+    for warning in ledger.warnings:
+        say(f"warning: {warning}")
+    done = [spec for spec in specs if spec.run_id in records and records[spec.run_id].status != "failed"]
+    left = [spec for spec in specs if spec not in done]
+    device = resolve_device(study.config.proxies.device)
+    seconds = _expected_seconds(study, left, workers, device)
+    failures = [
+        {"run_id": record.run_id, "error": record.error} for record in records.values() if record.status == "failed"
+    ]
+    return {
+        "runs": len(specs),
+        "points": sum(len(spec.tokens) for spec in specs),
+        "done": len(done),
+        "left": len(left),
+        "failed": len(failures),
+        "diverged": sum(record.status == "diverged" for record in records.values()),
+        "flops": sum(spec.flops for spec in specs),
+        "flops_left": sum(spec.flops for spec in left),
+        "workers": workers,
+        "device": device,
+        "seconds_left": seconds,
+        "later_rounds": study.config.sweep.rounds - 1,
+        "failures": failures,
+    }
+
+
+def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, device: str) -> float:
+    """Training and evaluation of `specs`, from a short measurement of each shape on this machine."""
+    if not specs:
+        return 0.0
+    rates = {spec.shape: measure_rate(spec.shape, spec.recipe, device) for spec in {s.shape: s for s in specs}.values()}
+    domains = len(study.inventory.domains)
+    work = sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
+    return work / workers
+
+
+def _show_plan(study: Study, plan: dict[str, Any]) -> None:
+    console = Console()
+    sizes = Table(title=f"{study.config.name}: {plan['runs']} runs, {plan['points']} points", title_justify="left")
+    for heading in (
+        "model",
+        "parameters",
+        *(f"tokens at {format_quantity(c)}" for c in sorted(study.config.sweep.budgets)),
+    ):
+        sizes.add_column(heading, justify="right")
+    for shape, tokens in zip(study.shapes, study.tokens, strict=True):
+        sizes.add_row(shape.label, format_quantity(shape.params), *(format_quantity(count) for count in tokens))
+    console.print(sizes)
+    console.print(
+        f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"
+        f"{format_quantity(plan['flops_left'])} FLOPs left of {format_quantity(plan['flops'])}: about "
+        f"{format_seconds(plan['seconds_left'])} on {plan['workers']} worker(s), {plan['device']}",
+        highlight=False,
+    )
+    if plan["later_rounds"]:
+        console.print(f"{plan['later_rounds']} later round(s) of {study.config.sweep.proposals} mixtures come on top")
+
+
+def _show_verification(result: Verification) -> None:
+    table = Table(
+        title=f"{format_quantity(result.flops)} FLOPs: {format_quantity(result.params)} parameters, "
+        f"{format_quantity(result.tokens)} tokens",
+        title_justify="left",
+    )
+    for heading in ("mixture", "measured", "seeds", "predicted", "90% interval"):
+        table.add_column(heading, justify="left" if heading == "mixture" else "right")
+    for name, candidate in sorted(result.candidates.items(), key=lambda item: item[1].mean):
+        table.add_row(
+            name.replace("_", " "),
+            f"{candidate.mean:.4f}",
+            " ".join(f"{loss:.4f}" for loss in candidate.measured),
+            f"{candidate.predicted['mean']:.4f}",
+            f"{candidate.predicted['low']:.4f} to {candidate.predicted['high']:.4f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(result.verdict, highlight=False)
+    for warning in result.warnings:
+        say(f"warning: {warning}")

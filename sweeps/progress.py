@@ -1,0 +1,91 @@
+"""What a person sees while a sweep runs: work done in FLOPs, rate and time left; plain lines without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from mixlab.flops import training_flops
+from mixlab.specs import RunRecord
+from mixlab.units import format_quantity, format_seconds
+from sweeps.driver import Watcher
+from sweeps.executors.base import Job
+
+PLAIN_SECONDS = 15.0
+
+
+class ProgressWatcher(Watcher):
+    """Shows a live bar on a terminal, and a line every few seconds elsewhere. All on stderr."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._total = self._done = 0.0
+        self._runs = self._finished = 0
+        self._spent: dict[int, float] = {}
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> ProgressWatcher:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def plan(self, jobs: Sequence[Job], done: int) -> None:
+        self._close()
+        self._total = sum(spec.flops for job in jobs for spec in job)
+        self._done, self._spent = 0.0, {}
+        self._runs, self._finished = sum(len(job) for job in jobs), 0
+        self._started = self._last = time.monotonic()
+        if done:
+            self._console.print(f"{done} runs finished before, {self._runs} to go")
+        if self._console.is_terminal and jobs:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), console=self._console
+            )
+            self._task = self._bar.add_task(self._title, total=self._total, state="starting")
+            self._bar.start()
+
+    def progress(self, job: Job, tokens: int) -> None:
+        work = sum(training_flops(spec.shape, tokens) for spec in job)
+        self._spent[id(job)] = self._spent.get(id(job), 0.0) + work
+        self._advance(work)
+
+    def finished(self, record: RunRecord) -> None:
+        self._finished += 1
+        if record.status != "done":
+            self.warn(f"run {record.run_id} {record.status}: {(record.error or 'loss is not finite').splitlines()[-1]}")
+        self._advance(0.0)
+        if self._finished == self._runs:
+            self._done = self._total
+            self._show(force=True)
+            self._close()
+
+    def warn(self, message: str) -> None:
+        self._console.print(f"warning: {message}", style="yellow", markup=False)
+
+    def _advance(self, work: float) -> None:
+        self._done = min(self._done + work, self._total)
+        self._show()
+
+    def _show(self, force: bool = False) -> None:
+        elapsed = time.monotonic() - self._started
+        rate = self._done / elapsed if elapsed > 0 else 0.0
+        left = format_seconds((self._total - self._done) / rate) if rate > 0 else "?"
+        end = f"in {format_seconds(elapsed)}" if self._finished == self._runs else f"{left} left"
+        state = f"{self._finished}/{self._runs} runs · {format_quantity(rate)} FLOP/s · {end}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done, state=state)
+        elif force or time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._last = time.monotonic()
+            self._console.print(f"{self._title}: {state}", highlight=False)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
