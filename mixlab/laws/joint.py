@@ -1,0 +1,226 @@
+"""Joint laws L(N, D, h): the mixture acts on the floor, on the data term, or on both terms.
+
+    joint-additive   E + 1 / sum_i C_i h_i^g_i + A N^-alpha + B D^-beta            (Shukor et al. 2025, additive)
+    joint            E + (sum_i CA_i h_i)^gA N^-alpha + (sum_i CB_i h_i)^gB D^-beta (Shukor et al. 2025, joint)
+    effective-data   E + A N^-alpha + B (D sum_i c_i h_i)^-beta, max c_i = 1        (ours: `joint` with gB = -beta and a
+                     model term that does not see the mixture; c_i is what a token of domain i is worth for the target)
+
+All coefficients of domains are positive, stored as logarithms; a domain without worth runs to the lower bound, which
+is no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.laws.base import Array, Observations
+from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
+from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
+
+LOG_SHARE_BOX = (-9.0, 9.0)
+
+
+class EffectiveData(ParametricLaw):
+    """theta = (log E, log A, log alpha, log beta, k_1 .. k_K), the data term exp(-beta (y + log sum_i e^k_i h_i))."""
+
+    name = "effective-data"
+    needs = frozenset({"params", "tokens", "mixture"})
+    delta = 5e-3
+
+    def size(self, domains: int) -> int:
+        return 4 + domains
+
+    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        E, A, alpha, beta, worth, total = self._parts(theta, mixture)
+        in_n = A * np.exp(-alpha * x)
+        amount = y + np.log(total)
+        in_d = np.exp(np.clip(-beta * amount, -60, 60))
+        shares = worth[:, None, :] * mixture / total[:, :, None]
+        head = np.stack(
+            [np.broadcast_to(E, in_n.shape), in_n, -alpha * x * in_n, -beta * amount * in_d], axis=-1
+        )
+        return E + in_n + in_d, np.concatenate([head, (-beta * in_d)[:, :, None] * shares], axis=-1)
+
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        _, _, _, beta, worth, total = self._parts(theta, mixture)
+        in_d = np.exp(np.clip(-beta * (y + np.log(total)), -60, 60))
+        return (-beta * in_d / total)[:, :, None] * worth[:, None, :]
+
+    def _parts(self, theta: Array, mixture: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+        E, A, alpha, beta = np.exp(theta[:, :4].T)[:, :, None]
+        worth = np.exp(theta[:, 4:])
+        return E, A, alpha, beta, worth, np.maximum(worth @ mixture.T, 1e-12)
+
+    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        low, high = np.log(EXPONENT_BOX)
+        lower = np.array([-12.0, -12.0, low, low, *[-14.0] * domains])
+        upper = np.array([6.0, 12.0, high, high, *[30.0] * domains])
+        return lower, upper, np.array([False, False, True, True, *[False] * domains])
+
+    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+        K = rows.mixture.shape[1]
+        starts = []
+        for base in grid_starts(rows.loss, x, y):
+            beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
+            level = float(np.clip(-base[2] / beta, -8, 8))
+            starts.append([base[0], base[1], base[3], np.log(beta), *[level] * K])
+        starts += [_jitter(rng, start[:4], level=start[4], count=K) for start in starts[: self.starts // 2]]
+        starts += [_jitter(rng, start[:4], level=start[4], count=K) for start in starts[: self.starts // 2]]
+        return np.array(starts)
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        E, A, alpha, beta = (float(value) for value in np.exp(theta[:4]))
+        top = float(theta[4:].max())
+        return {
+            "E": E,
+            "A": A * float(np.exp(alpha * centre[0])),
+            "alpha": alpha,
+            "B": float(np.exp(beta * (centre[1] - top))),
+            "beta": beta,
+        } | {f"c.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[4:], strict=True)}
+
+
+class Joint(ParametricLaw):
+    """theta = (log E, log alpha, log beta, gA, gB, a_1 .. a_K, b_1 .. b_K); terms (sum e^a_i h_i)^gA e^(-alpha x)."""
+
+    name = "joint"
+    needs = frozenset({"params", "tokens", "mixture"})
+    delta = 5e-3
+
+    def size(self, domains: int) -> int:
+        return 5 + 2 * domains
+
+    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        E, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, mixture)
+        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * x, -60, 60))
+        in_d = np.exp(np.clip(gB * np.log(sb) - beta * y, -60, 60))
+        head = np.stack(
+            [
+                np.broadcast_to(E, in_n.shape),
+                -alpha * x * in_n,
+                -beta * y * in_d,
+                np.log(sa) * in_n,
+                np.log(sb) * in_d,
+            ],
+            axis=-1,
+        )
+        by_a = (gA * in_n / sa)[:, :, None] * (wa[:, None, :] * mixture)
+        by_b = (gB * in_d / sb)[:, :, None] * (wb[:, None, :] * mixture)
+        return E + in_n + in_d, np.concatenate([head, by_a, by_b], axis=-1)
+
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        _, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, mixture)
+        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * x, -60, 60))
+        in_d = np.exp(np.clip(gB * np.log(sb) - beta * y, -60, 60))
+        return (gA * in_n / sa)[:, :, None] * wa[:, None, :] + (gB * in_d / sb)[:, :, None] * wb[:, None, :]
+
+    def _parts(self, theta: Array, mixture: Array) -> tuple[Array, ...]:
+        K = mixture.shape[1]
+        E, alpha, beta = np.exp(theta[:, :3].T)[:, :, None]
+        gA, gB = theta[:, 3:5].T[:, :, None]
+        wa, wb = np.exp(theta[:, 5 : 5 + K]), np.exp(theta[:, 5 + K :])
+        sa, sb = np.maximum(wa @ mixture.T, 1e-12), np.maximum(wb @ mixture.T, 1e-12)
+        return E, alpha, beta, gA, gB, wa, wb, sa, sb
+
+    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        low, high = np.log(EXPONENT_BOX)
+        lower = np.array([-12.0, low, low, -3.0, -3.0, *[-12.0] * (2 * domains)])
+        upper = np.array([6.0, high, high, 3.0, 3.0, *[12.0] * (2 * domains)])
+        return lower, upper, np.array([False, True, True, False, False, *[False] * (2 * domains)])
+
+    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+        K = rows.mixture.shape[1]
+        starts = []
+        for base in grid_starts(rows.loss, x, y):
+            for gA, gB in ((-0.3, -0.3), (0.5, -0.3), (-0.3, 0.5)):
+                a, b = np.clip([base[1] / gA, base[2] / gB], -8, 8)
+                spread = rng.normal(0, 0.5, 2 * K)
+                starts.append([base[0], base[3], base[4], gA, gB, *(a + spread[:K]), *(b + spread[K:])])
+        return np.array(starts)
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        K = len(domains)
+        E, alpha, beta = (float(value) for value in np.exp(theta[:3]))
+        gA, gB = float(theta[3]), float(theta[4])
+        # The amplitudes at N = D = 1 are (sum C h)^g times e^(alpha x0): spread over the coefficients.
+        a = theta[5 : 5 + K] + alpha * centre[0] / gA
+        b = theta[5 + K :] + beta * centre[1] / gB
+        with np.errstate(over="ignore"):
+            return (
+                {"E": E, "alpha": alpha, "beta": beta, "gA": gA, "gB": gB}
+                | {f"CA.{name}": float(np.exp(value)) for name, value in zip(domains, a, strict=True)}
+                | {f"CB.{name}": float(np.exp(value)) for name, value in zip(domains, b, strict=True)}
+            )
+
+
+class JointAdditive(ParametricLaw):
+    """theta = (log E, log A, log B, log alpha, log beta, log C_1 .. log C_K, log g_1 .. log g_K)."""
+
+    name = "joint-additive"
+    needs = frozenset({"params", "tokens", "mixture"})
+    delta = 5e-3
+
+    def size(self, domains: int) -> int:
+        return 5 + 2 * domains
+
+    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        E, A, B, alpha, beta = np.exp(theta[:, :5].T)[:, :, None]
+        in_n, in_d = A * np.exp(-alpha * x), B * np.exp(-beta * y)
+        terms, power, log_h, total = self._terms(theta, mixture)
+        floor = 1 / total
+        by_c = -(floor**2)[:, :, None] * terms
+        by_g = by_c * power[:, None, :] * log_h
+        head = np.stack([np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * x * in_n, -beta * y * in_d], axis=-1)
+        return E + floor + in_n + in_d, np.concatenate([head, by_c, by_g], axis=-1)
+
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        terms, power, log_h, total = self._terms(theta, mixture)
+        return -(total**-2)[:, :, None] * terms * power[:, None, :] / np.exp(log_h)
+
+    def _terms(self, theta: Array, mixture: Array) -> tuple[Array, Array, Array, Array]:
+        """C_i h_i^g_i (S, M, K), g (S, K), log h (M, K) and the sum (S, M)."""
+        K = mixture.shape[1]
+        log_h = np.log(np.maximum(mixture, SMALLEST_SHARE))
+        power = np.exp(theta[:, 5 + K :])
+        terms = np.exp(theta[:, None, 5 : 5 + K] + power[:, None, :] * log_h)
+        return terms, power, log_h, np.maximum(terms.sum(axis=-1), 1e-12)
+
+    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        low, high = np.log(EXPONENT_BOX)
+        lower = np.array([-12.0, -12.0, -12.0, low, low, *[LOG_SHARE_BOX[0]] * domains, *[-4.0] * domains])
+        upper = np.array([6.0, 12.0, 12.0, high, high, *[LOG_SHARE_BOX[1]] * domains, *[2.5] * domains])
+        return lower, upper, np.array([False, False, False, True, True, *[False] * (2 * domains)])
+
+    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+        K = rows.mixture.shape[1]
+        starts = []
+        for base in grid_starts(rows.loss, x, y):
+            for share in (0.2, 0.5):
+                floor = share * np.exp(base[0])
+                C = -np.log(max(floor, 1e-3)) + rng.normal(0, 0.5, K)
+                g = np.log(0.3) + rng.normal(0, 0.5, K)
+                starts.append([base[0] + np.log1p(-share), *base[1:], *np.clip(C, -8, 8), *g])
+        return np.array(starts)
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        K = len(domains)
+        E, A, B, alpha, beta = (float(value) for value in np.exp(theta[:5]))
+        return (
+            {
+                "E": E,
+                "A": A * float(np.exp(alpha * centre[0])),
+                "B": B * float(np.exp(beta * centre[1])),
+                "alpha": alpha,
+                "beta": beta,
+            }
+            | {f"C.{name}": float(np.exp(v)) for name, v in zip(domains, theta[5 : 5 + K], strict=True)}
+            | {f"g.{name}": float(np.exp(v)) for name, v in zip(domains, theta[5 + K :], strict=True)}
+        )
+
+
+def _jitter(rng: np.random.Generator, head: Sequence[float], level: float, count: int) -> list[float]:
+    """A start with the same head and domain coefficients scattered around `level`."""
+    return [*head, *(level + rng.normal(0, 1.0, count))]

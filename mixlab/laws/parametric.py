@@ -1,0 +1,111 @@
+"""What all nonlinear laws share: many starts, the batched solver, statuses. A law adds its form and its starts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.laws.base import ILL_CONDITIONED, Array, Fit, Observations
+from mixlab.laws.fit import Solution, best_of, levenberg_marquardt
+
+SMALLEST_SHARE = 1e-4  # a weight of zero is clamped here, where powers of it are taken
+ILL_CONDITIONED_AT = 1e-13
+
+
+class ParametricLaw(ABC):
+    """A law given by a closed form with internal parameters theta, most of them logarithms.
+
+    Attributes:
+        name: by which it is asked for.
+        needs: what must vary in the rows.
+        delta: Huber's threshold on log-residuals.
+        starts: random starts beside the informed ones.
+    """
+
+    name: str
+    needs: frozenset[str]
+    delta: float = 1e-3
+    starts: int = 12
+
+    @abstractmethod
+    def size(self, domains: int) -> int:
+        """P for K domains."""
+
+    @abstractmethod
+    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        """Loss (S, M) and d loss / d theta (S, M, P)."""
+
+    @abstractmethod
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """d loss / d h, shape (S, M, K)."""
+
+    @abstractmethod
+    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Lower and upper bounds of theta, and for which parameters a bound is a failure; each (P,)."""
+
+    @abstractmethod
+    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+        """Starts, shape (R, P)."""
+
+    @abstractmethod
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        """The papers' parameters by name."""
+
+    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """(S, M)."""
+        return self.evaluate(theta, mixture, x, y)[0]
+
+    def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """See `Law.fit`."""
+        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
+        x, y = np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1]
+        lower, upper, report = self.box(len(rows.domains))
+        if start is None:
+            starts = self.initial(rows, x, y, np.random.default_rng((seed, 7)))
+        else:
+            # From a known optimum, with two neighbours in case a resample's optimum lies over a ridge.
+            noise = np.random.default_rng((seed, 8)).normal(0, 0.1, (2, len(start)))
+            starts = np.concatenate([start[None], start[None] + noise])
+        problems = len(weights)
+
+        def model(theta: Array) -> tuple[Array, Array]:
+            value, jacobian = self.evaluate(theta, rows.mixture, x, y)
+            value = np.maximum(value, 1e-300)
+            return np.log(value), jacobian / value[:, :, None]
+
+        def solve(theta: Array, repeated: Array, iterations: int) -> Solution:
+            return levenberg_marquardt(
+                model,
+                np.log(rows.loss),
+                repeated,
+                theta,
+                delta=self.delta,
+                lower=lower,
+                upper=upper,
+                report=report,
+                max_iter=iterations,
+            )
+
+        first = solve(np.tile(starts, (problems, 1)), np.repeat(weights, len(starts), axis=0), 60)
+        best = best_of(first, problems)
+        solution = solve(best.theta, weights, 400)
+        return Fit(self, solution.theta, centre, solution.objective, solution.status, rows.domains)
+
+    def conditioning(self, fit: Fit, rows: Observations) -> float:
+        """Reciprocal condition of the scaled Gauss-Newton matrix of the first fit; 0 when it is singular."""
+        x, y = np.log(rows.params) - fit.centre[0], np.log(rows.tokens) - fit.centre[1]
+        value, jacobian = self.evaluate(fit.theta[:1], rows.mixture, x, y)
+        J = jacobian[0] / value[0][:, None]
+        scale = np.linalg.norm(J, axis=0)
+        useful = scale > 1e-10 * scale.max()
+        singular = np.linalg.svd(J[:, useful] / scale[useful], compute_uv=False)
+        return float((singular[-1] / singular[0]) ** 2)
+
+    def status(self, fit: Fit, rows: Observations) -> str:
+        """The first fit's status, with `ill_conditioned` where the rows cannot tell its parameters apart."""
+        if fit.status[0] == "converged" and self.conditioning(fit, rows) < ILL_CONDITIONED_AT:
+            return ILL_CONDITIONED
+        return fit.status[0]

@@ -1,0 +1,112 @@
+"""Baselines without a theory: linear regression and gradient-boosted trees on (mixture, log N, log D).
+
+`linear` is what RegMix compares with, `gbdt` its own recipe (Liu et al. 2024), without early stopping on test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mixlab.errors import FitError
+from mixlab.laws.base import CONVERGED, Array, Fit, Observations
+
+RIDGE = 1e-6  # settles collinear weights (they sum to 1) without moving the others
+GBDT_PARAMS = {"objective": "regression", "learning_rate": 0.01, "seed": 0, "deterministic": True, "num_threads": 1}
+GBDT_TREES = 1000
+
+
+class Linear:
+    """log L = b + t . h + p log N + q log D by least squares; theta = (t_1 .. t_K, p, q, b)."""
+
+    name = "linear"
+    needs: frozenset[str] = frozenset()
+
+    def size(self, domains: int) -> int:
+        return domains + 3
+
+    def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """See `Law.fit`."""
+        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
+        design = _features(rows.mixture, np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1])
+        target = np.log(rows.loss)
+        normal = np.einsum("sn,np,nq->spq", weights, design, design, optimize=True)
+        normal[:, range(normal.shape[1]), range(normal.shape[1])] += RIDGE
+        right = np.einsum("sn,np,n->sp", weights, design, target, optimize=True)
+        theta = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+        error = (weights * (theta @ design.T - target) ** 2).sum(axis=1)
+        return Fit(self, theta, centre, error, (CONVERGED,) * len(weights), rows.domains)
+
+    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """(S, M)."""
+        return np.exp(np.clip(theta @ _features(mixture, x, y).T, -50, 50))
+
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """(S, M, K)."""
+        return self.predict(theta, mixture, x, y)[:, :, None] * theta[:, None, : mixture.shape[1]]
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        """Slopes of log L."""
+        names = [*(f"t.{name}" for name in domains), "log_params", "log_tokens", "intercept"]
+        values = theta.copy()
+        values[-1] -= theta[-3] * centre[0] + theta[-2] * centre[1]
+        return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+class GradientBoosting:
+    """LightGBM on (h, log N, log D) -> L. theta only numbers the S models, which the law object of the fit holds.
+
+    Its predictions are flat between splits: it ranks mixtures that were sampled, it cannot extrapolate.
+    """
+
+    name = "gbdt"
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, models: Sequence[object] = ()) -> None:
+        self._models = tuple(models)
+
+    def size(self, domains: int) -> int:
+        return 20  # rows in a leaf: below this LightGBM grows no tree
+
+    def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """See `Law.fit`.
+
+        Raises:
+            FitError: when LightGBM is not installed.
+        """
+        try:
+            import lightgbm
+        except ImportError:
+            raise FitError("the law `gbdt` needs LightGBM", 'pip install "mixlab[gbdt]"') from None
+        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
+        design = _features(rows.mixture, np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1])
+        models, errors = [], []
+        for row_weights in weights:
+            used = row_weights > 0
+            data = lightgbm.Dataset(
+                design[used], rows.loss[used], weight=row_weights[used], params={"verbosity": -1}
+            )
+            model = lightgbm.train({**GBDT_PARAMS, "verbosity": -1}, data, num_boost_round=GBDT_TREES)
+            models.append(model)
+            errors.append(float(np.sum(row_weights * (np.asarray(model.predict(design)) - rows.loss) ** 2)))
+        theta = np.arange(len(models), dtype=float)[:, None]
+        fitted = GradientBoosting(models)
+        return Fit(fitted, theta, centre, np.array(errors), (CONVERGED,) * len(models), rows.domains)
+
+    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """(S, M)."""
+        design = _features(mixture, x, y)
+        return np.array([self._models[int(index)].predict(design) for index in theta[:, 0]])  # type: ignore[attr-defined]
+
+    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+        """Zero almost everywhere: a search must sample."""
+        return np.zeros((len(theta), *mixture.shape))
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        """Trees have no parameters to report."""
+        return {}
+
+
+def _features(mixture: Array, x: Array, y: Array) -> Array:
+    return np.column_stack([mixture, x, y, np.ones(len(mixture))])

@@ -1,0 +1,310 @@
+"""The run table: one row is one model evaluated at one token count. The spine between training and fitting.
+
+Columns are those of the README's table: `params`, `tokens`, `flops`, `mix.<domain>`, `loss`, `loss.<eval>`, ... An
+unknown column is kept and ignored; a missing needed one is an error that names it and the nearest match. Whatever is
+renormalised, left out or assumed on the way is said in `notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixlab.errors import RunTableError, did_you_mean
+from mixlab.flops import six_nd
+from mixlab.folder import StudyFolder, write_atomic
+from mixlab.specs import RunRecord
+
+SUM_SLACK = 0.02  # published tables round their weights
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """A validated table of runs.
+
+    Attributes:
+        frame: the rows.
+        notes: what was assumed, renormalised or left out, in words.
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> RunTable:
+        """Check a frame: duplicate columns, an empty table and broken mixtures are refused.
+
+        Raises:
+            RunTableError: naming the first bad row and column.
+        """
+        if len(frame) == 0:
+            raise RunTableError("a run table needs rows, but got none")
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise RunTableError(f"column `{twice[0]}` stands twice", "rename or drop one of the two")
+        notes = []
+        frame = frame.reset_index(drop=True)
+        broken = pd.Series(False, index=frame.index)
+        if "status" in frame.columns:
+            broken |= frame["status"].astype(str).isin(["diverged", "failed"])
+        if broken.any():
+            notes.append(f"{int(broken.sum())} rows of runs that diverged or failed are left out")
+            frame = frame[~broken].reset_index(drop=True)
+        frame, renormalised = _normalise_mixtures(frame)
+        if renormalised:
+            notes.append(f"the mixture weights of {renormalised} rows summed to 1 only within {SUM_SLACK}: renormalised")
+        return cls(frame, tuple(notes))
+
+    @classmethod
+    def read(cls, path: str | Path) -> RunTable:
+        """Read CSV or Parquet, by suffix.
+
+        Raises:
+            RunTableError: when the file is missing, not a table, or its rows are bad.
+        """
+        path = Path(path)
+        try:
+            if path.suffix == ".parquet":
+                return cls.from_frame(pd.read_parquet(path))
+            return cls.from_frame(pd.read_csv(path))
+        except FileNotFoundError:
+            raise RunTableError(f"no file at {path}", "give a CSV or Parquet table, or a study folder") from None
+        except RunTableError as error:
+            raise RunTableError(f"{path}: {error.message}", error.hint) from None
+        except (OSError, ValueError) as error:  # pandas' and pyarrow's parsers raise subclasses of these
+            reason = str(error).splitlines()[0]
+            raise RunTableError(f"{path} is not a whole CSV or Parquet table: {reason}") from None
+
+    def write(self, path: Path) -> None:
+        """Write Parquet, or CSV where the suffix says so, atomically."""
+        if path.suffix == ".parquet":
+            buffer = BytesIO()
+            self.frame.to_parquet(buffer, index=False)
+            write_atomic(path, buffer.getvalue())
+        else:
+            write_atomic(path, self.frame.to_csv(index=False).encode())
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names after `mix.`, in column order."""
+        return tuple(name[4:] for name in self.frame.columns if name.startswith("mix."))
+
+    @property
+    def evals(self) -> tuple[str, ...]:
+        """Names after `loss.`, in column order."""
+        return tuple(name[5:] for name in self.frame.columns if name.startswith("loss."))
+
+    def where(self, expression: str) -> RunTable:
+        """The rows for which a pandas query holds, for instance "params > 1e8 and `mix.code` == 0".
+
+        Raises:
+            RunTableError: when it cannot be read or leaves nothing.
+        """
+        try:
+            kept = self.frame.query(expression)
+        except Exception as error:  # pandas.query raises nearly anything, for one reason
+            raise RunTableError(
+                f"cannot read the condition `{expression}`: {error}",
+                "write a pandas query such as \"params > 1e8 and split == 'train'\"; quote names with dots in `backticks`",
+            ) from None
+        if len(kept) == 0:
+            raise RunTableError(f"the condition `{expression}` leaves none of {len(self)} rows")
+        return RunTable(kept.reset_index(drop=True), self.notes)
+
+    def select(self, rows: NDArray[np.bool_]) -> RunTable:
+        """The rows where `rows` is true, shape (n,)."""
+        return RunTable(self.frame[rows].reset_index(drop=True), self.notes)
+
+    def with_note(self, note: str) -> RunTable:
+        return self if note in self.notes else RunTable(self.frame, (*self.notes, note))
+
+    def has(self, column: str) -> bool:
+        return column in self.frame.columns
+
+    def column(self, name: str) -> Array:
+        """A numeric column as floats, shape (n,).
+
+        Raises:
+            RunTableError: missing (with the nearest match) or not numeric.
+        """
+        if name not in self.frame.columns:
+            raise RunTableError(f"the table has no column `{name}`", did_you_mean(name, map(str, self.frame.columns)))
+        values = pd.to_numeric(self.frame[name], errors="coerce").to_numpy(dtype=float)
+        bad = np.isnan(values) & self.frame[name].notna().to_numpy()
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise RunTableError(f"column `{name}` must hold numbers, but row {row + 1} has {self.frame[name][row]!r}")
+        return values
+
+    def mixtures(self) -> Array:
+        """Weights in the order of `domains`, shape (n, K); (n, 0) where the table has none."""
+        return self.frame[[f"mix.{name}" for name in self.domains]].to_numpy(dtype=float)
+
+    def params_column(self, wanted: str | None = None) -> str:
+        """Which column is N: `wanted`, else `params`, else `params_non_embed`."""
+        if wanted is not None:
+            self.column(wanted)
+            return wanted
+        for name in ("params", "params_non_embed"):
+            if name in self.frame.columns:
+                return name
+        raise RunTableError(
+            "the table has no column `params` (or `params_non_embed`)", did_you_mean("params", self.frame.columns)
+        )
+
+    def params(self, column: str | None = None) -> Array:
+        """N by row, shape (n,)."""
+        return _positive(self.column(self.params_column(column)), self.params_column(column))
+
+    def tokens(self) -> Array:
+        """D by row, shape (n,)."""
+        return _positive(self.column("tokens"), "tokens")
+
+    def flops(self) -> Array:
+        """C by row, shape (n,): `flops`, else `flops_6nd`, else 6 N D; `flops_source` says which."""
+        source = self.flops_source
+        return six_nd(self.params(), self.tokens()) if source == "6ND" else _positive(self.column(source), source)
+
+    @property
+    def flops_source(self) -> str:
+        return next((name for name in ("flops", "flops_6nd") if name in self.frame.columns), "6ND")
+
+    @property
+    def run_ids(self) -> NDArray[np.object_]:
+        """`run_id` by row, or the row number where there is none, shape (n,)."""
+        if "run_id" in self.frame.columns:
+            return self.frame["run_id"].astype(str).to_numpy(dtype=object)
+        return np.arange(len(self)).astype(str).astype(object)
+
+    def unique_tokens(self) -> dict[str, float]:
+        """Supply by domain from `unique.<domain>` columns.
+
+        Raises:
+            RunTableError: when a column holds several values: one supply is needed for one recommendation.
+        """
+        supply = {}
+        for name in self.domains:
+            if f"unique.{name}" in self.frame.columns:
+                values = np.unique(self.column(f"unique.{name}"))
+                if len(values) != 1:
+                    raise RunTableError(
+                        f"column `unique.{name}` must hold one supply, but holds {len(values)} values",
+                        "choose rows with --where, or give --unique",
+                    )
+                supply[name] = float(values[0])
+        return supply
+
+
+def load_runs(path: str | Path) -> RunTable:
+    """The run table at `path`: a CSV or Parquet file, or a study folder's runs.
+
+    Raises:
+        RunTableError: when there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return RunTable.read(path)
+    folder = StudyFolder.open(path)
+    if not folder.runs.exists():
+        raise RunTableError(f"the study in {path} has no runs yet", f"run `mixlab sweep {path}`")
+    return RunTable.read(folder.runs)
+
+
+def records_to_table(
+    records: Iterable[RunRecord], objective: Mapping[str, float], unique_tokens: Mapping[str, float]
+) -> RunTable:
+    """One row per finished point, with realised mixture weights.
+
+    Args:
+        records: of any status; the points that a diverged run finished before are not used.
+        objective: weights over evaluation domains; their sum of losses is the column `loss`.
+        unique_tokens: training tokens available by domain.
+
+    Raises:
+        RunTableError: when no run has finished.
+    """
+    rows = []
+    unfinished = 0
+    for record in records:
+        if record.status != "done":
+            unfinished += 1
+            continue
+        spec = record.spec
+        for point in record.points:
+            total = sum(point.realised.values())
+            rows.append(
+                {
+                    "run_id": record.run_id,
+                    "params": spec.shape.params,
+                    "params_non_embed": spec.shape.params_non_embed,
+                    "tokens": point.tokens,
+                    "flops": point.flops,
+                    **{f"mix.{name}": count / total for name, count in point.realised.items()},
+                    "loss": sum(weight * point.losses[name] for name, weight in objective.items()),
+                    **{f"loss.{name}": value for name, value in point.losses.items()},
+                    **{f"bpb.{name}": value for name, value in point.bits_per_byte.items()},
+                    **{f"stderr.{name}": value for name, value in point.errors.items()},
+                    **{f"unique.{name}": float(count) for name, count in unique_tokens.items()},
+                    "seed": spec.seed,
+                    "learning_rate": spec.recipe.learning_rate,
+                    "batch_tokens": spec.batch_tokens,
+                    "depth": spec.shape.depth,
+                    "width": spec.shape.width,
+                    "status": record.status,
+                    "wall_seconds": record.wall_seconds,
+                }
+            )
+    if not rows:
+        raise RunTableError(f"no run has finished ({unfinished} diverged or failed)", "see `mixlab status`")
+    table = RunTable.from_frame(pd.DataFrame(rows))
+    return table.with_note(f"{unfinished} runs that diverged or failed are left out") if unfinished else table
+
+
+def _positive(values: Array, name: str) -> Array:
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise RunTableError(f"column `{name}` must be positive and finite, but row {row + 1} has {values[row]}")
+    return values
+
+
+def _normalise_mixtures(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Rescale rows that sum to 1 within the slack; refuse the others. Returns how many were rescaled."""
+    columns = [name for name in frame.columns if str(name).startswith("mix.")]
+    if not columns or len(frame) == 0:
+        return frame, 0
+    try:
+        weights = frame[columns].to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise RunTableError("the mix.<domain> columns must hold numbers") from None
+    bad = ~np.isfinite(weights) | (weights < 0)
+    if bad.any():
+        row, column = (int(index[0]) for index in np.nonzero(bad))
+        raise RunTableError(
+            f"mixture weights must be finite and >= 0, but row {row + 1} has {columns[column]}={weights[row, column]}",
+            "write 0 for a domain that was not used",
+        )
+    sums = weights.sum(axis=1)
+    off = np.abs(sums - 1) > SUM_SLACK + 1e-9
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        raise RunTableError(
+            f"the mix.<domain> weights of a row must sum to 1, but row {row + 1} sums to {sums[row]:.6g} "
+            f"({int(off.sum())} such rows)",
+            "correct the weights; fractions of tokens are meant, not percentages",
+        )
+    rescaled = int(np.count_nonzero(np.abs(sums - 1) > 1e-6))
+    return frame.assign(**{name: weights[:, i] / sums for i, name in enumerate(columns)}), rescaled
+
+
