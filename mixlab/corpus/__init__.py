@@ -1,0 +1,1 @@
+"""The corpus: text -> domains -> token shards and their inventory."""
