@@ -60,7 +60,9 @@ class RunTable:
             frame = frame[~broken].reset_index(drop=True)
         frame, renormalised = _normalise_mixtures(frame)
         if renormalised:
-            notes.append(f"the mixture weights of {renormalised} rows summed to 1 only within {SUM_SLACK}: renormalised")
+            notes.append(
+                f"the mixture weights of {renormalised} rows summed to 1 only within {SUM_SLACK}: renormalised"
+            )
         return cls(frame, tuple(notes))
 
     @classmethod
@@ -306,5 +308,3 @@ def _normalise_mixtures(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         )
     rescaled = int(np.count_nonzero(np.abs(sums - 1) > 1e-6))
     return frame.assign(**{name: weights[:, i] / sums for i, name in enumerate(columns)}), rescaled
-
-

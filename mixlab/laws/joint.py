@@ -39,9 +39,7 @@ class EffectiveData(ParametricLaw):
         amount = y + np.log(total)
         in_d = np.exp(np.clip(-beta * amount, -60, 60))
         shares = worth[:, None, :] * mixture / total[:, :, None]
-        head = np.stack(
-            [np.broadcast_to(E, in_n.shape), in_n, -alpha * x * in_n, -beta * amount * in_d], axis=-1
-        )
+        head = np.stack([np.broadcast_to(E, in_n.shape), in_n, -alpha * x * in_n, -beta * amount * in_d], axis=-1)
         return E + in_n + in_d, np.concatenate([head, (-beta * in_d)[:, :, None] * shares], axis=-1)
 
     def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:

@@ -84,9 +84,7 @@ class GradientBoosting:
         models, errors = [], []
         for row_weights in weights:
             used = row_weights > 0
-            data = lightgbm.Dataset(
-                design[used], rows.loss[used], weight=row_weights[used], params={"verbosity": -1}
-            )
+            data = lightgbm.Dataset(design[used], rows.loss[used], weight=row_weights[used], params={"verbosity": -1})
             model = lightgbm.train({**GBDT_PARAMS, "verbosity": -1}, data, num_boost_round=GBDT_TREES)
             models.append(model)
             errors.append(float(np.sum(row_weights * (np.asarray(model.predict(design)) - rows.loss) ** 2)))

@@ -1,0 +1,98 @@
+"""`mixlab fit`: a law fitted to a run table, with intervals and a status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mixlab.folder import write_json
+from mixlab.laws.base import FitResult
+from mixlab.laws.chinchilla import optimum
+from mixlab.laws.isoflop import fit_isoflop
+from mixlab.laws.registry import law_names
+from mixlab.laws.surface import fit_surface
+from mixlab.options import json_option, print_json, say
+from mixlab.runs import load_runs
+
+LAWS = ("auto", "isoflop", *law_names())
+
+
+@click.command()
+@click.argument("runs", type=click.Path())
+@click.option("--law", type=click.Choice(LAWS), default="auto", show_default=True, help="The functional form.")
+@click.option("--target", default="loss", show_default=True, help="The column to fit.")
+@click.option("--where", metavar="EXPR", help='Keep these rows, e.g. "params > 1e8".')
+@click.option("--bootstrap", type=click.IntRange(min=0), default=200, show_default=True, help="Resamples of the runs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--params-column", metavar="COL", help="Which column is N (default: params).")
+@json_option
+def fit(
+    runs: str,
+    law: str,
+    target: str,
+    where: str | None,
+    bootstrap: int,
+    seed: int,
+    params_column: str | None,
+    as_json: bool,
+) -> int:
+    """Fit a scaling law to RUNS: a CSV or Parquet table, or a study's folder (whose fit.json is then written)."""
+    table = load_runs(runs)
+    if where:
+        table = table.where(where)
+    selection: list[dict[str, Any]] = []
+    if law == "isoflop":
+        result = fit_isoflop(table, target, bootstrap, seed)
+    else:
+        surface = fit_surface(table, target, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
+        fitted = surface.fits[target]
+        result = FitResult(**{**vars(fitted), "warnings": [*surface.warnings, *fitted.warnings]})
+        selection = surface.selection
+    data = {**result.to_json(), "selection": selection}
+
+    if Path(runs).is_dir():
+        write_json(Path(runs) / "fit.json", data)
+    if as_json:
+        print_json(data)
+    else:
+        _show(result, selection)
+    return 0
+
+
+def _show(result: FitResult, selection: list[dict[str, Any]]) -> None:
+    console = Console()
+    if selection:
+        chosen = Table(title="laws by their error on runs they had not seen", title_justify="left")
+        for heading in ("law", "parameters", "more compute", "new mixtures"):
+            chosen.add_column(heading, justify="left" if heading == "law" else "right")
+        for row in selection:
+            chosen.add_row(
+                row["law"], str(row["parameters"]), _percent(row["compute_error"]), _percent(row["mixture_error"])
+            )
+        console.print(chosen)
+    table = Table(
+        title=f"{result.law} fitted to {result.target}: {result.rows} rows, {result.status}", title_justify="left"
+    )
+    for heading in ("parameter", "value", "90% confidence interval"):
+        table.add_column(heading, justify="left" if heading == "parameter" else "right")
+    for name, value in result.params.items():
+        low, high = result.interval.get(name, (float("nan"), float("nan")))
+        table.add_row(name, f"{value:.5g}", f"{low:.5g} to {high:.5g}" if low == low else "")
+    console.print(table)
+    if result.law == "chinchilla":
+        best = optimum(result.params)
+        console.print(
+            f"compute-optimal at C = 6 N D: N* = {best.G:.4g} (C/6)^{best.a:.3f}, D* = (C/6)^{best.b:.3f} / {best.G:.4g}",
+            highlight=False,
+        )
+    console.print(f"objective {result.objective:.6g}", highlight=False)
+    for warning in result.warnings:
+        say(f"note: {warning}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}%"

@@ -1,0 +1,84 @@
+"""`auto`: the law that transfers best, by rolling origin over compute and by mixtures kept out. Never in-sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.errors import FitError
+from mixlab.laws.base import Array, Observations
+from mixlab.laws.registry import get_law
+from mixlab.laws.support import require_support, varying
+from mixlab.laws.transfer import TransferError, transfer_error
+
+# Simpler first: a tie goes to the simpler law.
+CANDIDATES = ("chinchilla", "loglinear", "effective-data", "joint", "joint-additive", "linear")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A law that was tried, and its error on what it had not seen."""
+
+    law: str
+    error: TransferError
+    parameters: int
+
+    def to_json(self) -> dict[str, Any]:
+        def finite(value: float) -> float | None:
+            return float(value) if np.isfinite(value) else None
+
+        return {
+            "law": self.law,
+            "transfer_error": finite(self.error.score),
+            "compute_error": finite(self.error.compute),
+            "mixture_error": finite(self.error.mixture),
+            "parameters": self.parameters,
+        }
+
+
+def choose_law(
+    rows: Observations,
+    losses: Mapping[str, Array],
+    weights: Mapping[str, float],
+    flops: Array,
+    groups: NDArray[np.int64],
+    seed: int,
+) -> list[Candidate]:
+    """The laws that these rows can carry, best first.
+
+    A law is a candidate when all it needs varies in the rows, and when no other quantity that varies is lost on it.
+
+    Raises:
+        FitError: when there is none, with the reason of the simplest law that fits the table.
+    """
+    present = varying(rows)
+    tried: list[Candidate] = []
+    refusal: FitError | None = None
+    for name in CANDIDATES:
+        law = get_law(name)
+        if law.needs and (present - law.needs or not law.needs & present):
+            continue
+        try:
+            require_support(law, rows)
+        except FitError as error:
+            refusal = refusal or error
+            continue
+        error = transfer_error(law, rows, losses, weights, flops, groups, seed)
+        tried.append(Candidate(name, error, law.size(len(rows.domains))))
+    theory = [candidate for candidate in tried if get_law(candidate.law).needs]
+    if not theory:
+        raise refusal or FitError(
+            "no law fits these rows: nothing varies in them",
+            "a fit needs runs that differ in model size, tokens or mixture",
+        )
+    # A law that could not be tested ranks behind all that could.
+    return sorted(theory + [c for c in tried if c not in theory], key=_rank)
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float]:
+    score = candidate.error.score
+    return (not np.isfinite(score), score if np.isfinite(score) else candidate.parameters)

@@ -1,0 +1,246 @@
+"""The objective as a function of (mixture, N, D): one fitted law per target, combined, with honest intervals.
+
+Every target is fitted by itself and the predictions are combined with the objective's weights. A confidence interval
+says where the mean of many runs lies and comes from resampling runs. A prediction interval says where a new run will
+lie and adds the noise of a run and the law's own error in extrapolation, as measured by rolling origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from mixlab.errors import ConfigError
+from mixlab.laws.base import Array, Fit, FitResult, Law, Observations, points
+from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
+from mixlab.laws.parametric import ParametricLaw
+from mixlab.laws.registry import get_law
+from mixlab.laws.select import Candidate, choose_law
+from mixlab.laws.support import observe, require_support
+from mixlab.laws.transfer import TransferError, transfer_error
+from mixlab.runs import RunTable
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One bootstrap draw of the objective (or its point fit): deterministic, differentiable."""
+
+    fits: dict[str, Fit]
+    weights: dict[str, float]
+    index: int
+    domains: tuple[str, ...]
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """The objective at each point, shape (M,)."""
+        h, n, d = points(mixture, params, tokens, len(self.domains))
+        total = np.zeros(len(h))
+        for name, weight in self.weights.items():
+            total += weight * _one(self.fits[name], self.index).predict(h, n, d)[0]
+        return total
+
+    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
+        """d objective / d h at one point, shape (K,)."""
+        h, n, d = points(mixture, params, tokens, len(self.domains))
+        total = np.zeros(len(self.domains))
+        for name, weight in self.weights.items():
+            total += weight * _one(self.fits[name], self.index).gradient(h, n, d)[0, 0]
+        return total
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A fitted objective.
+
+    Attributes:
+        law: the name of the law used.
+        objective: weights by column.
+        domains: names, in the order of every mixture array; empty where the table has no mixtures.
+        fits: by column, what is printed.
+        rows: how many rows were fitted.
+        warnings: in words.
+        selection: the candidates and their transfer errors, best first; empty when the law was named.
+        support: distinct mixtures that were run, shape (m, K).
+        params_range, tokens_range, max_flops: what was run.
+        transfer: the objective's error on rows that a fit did not see.
+        noise: standard deviation of the log of a run's objective around the law.
+    """
+
+    law: str
+    objective: dict[str, float]
+    domains: tuple[str, ...]
+    fits: dict[str, FitResult]
+    rows: int
+    warnings: list[str]
+    selection: list[dict[str, Any]]
+    support: Array
+    params_range: tuple[float, float]
+    tokens_range: tuple[float, float]
+    max_flops: float
+    transfer: TransferError
+    noise: float
+    point: Draw
+    resamples: dict[str, Fit] = field(repr=False)
+    bootstrap: int = 0
+    flops_per_param_token: float = 6.0
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """The objective at h (M, K) or (K,), N, D: shape (M,)."""
+        return self.point.predict(mixture, params, tokens)
+
+    def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
+        """The loss of every target by column, each (M,)."""
+        h, n, d = points(mixture, params, tokens, len(self.domains))
+        return {name: fit.predict(h, n, d)[0] for name, fit in self.point.fits.items()}
+
+    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
+        """d objective / d h, shape (K,)."""
+        return self.point.gradient(mixture, params, tokens)
+
+    def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """The objective under every bootstrap draw, shape (B, M)."""
+        h, n, d = points(mixture, params, tokens, len(self.domains))
+        total = np.zeros((self.bootstrap, len(h)))
+        for name, weight in self.objective.items():
+            total += weight * self.resamples[name].predict(h, n, d)
+        return total
+
+    def draw(self, index: int) -> Draw:
+        """One bootstrap draw."""
+        return Draw(self.resamples, self.objective, index, self.domains)
+
+    def interval(
+        self,
+        mixture: ArrayLike | None,
+        params: ArrayLike,
+        tokens: ArrayLike,
+        level: float = 0.9,
+        kind: str = "prediction",
+        target: str | None = None,
+    ) -> tuple[Array, Array]:
+        """Low and high at each point, each (M,).
+
+        Args:
+            mixture, params, tokens: as for `predict`.
+            level: coverage, for instance 0.9.
+            kind: `prediction` (a new run) or `confidence` (the mean of many).
+            target: a column, or None for the objective.
+
+        Raises:
+            ConfigError: on another `kind`, or a target that was not fitted.
+        """
+        h, n, d = points(mixture, params, tokens, len(self.domains))
+        if target is None:
+            mean, draws = self.predict(h, n, d), self.draws(h, n, d)
+        elif target in self.point.fits:
+            mean, draws = self.point.fits[target].predict(h, n, d)[0], self.resamples[target].predict(h, n, d)
+        else:
+            raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.fits)}")
+        edges = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.quantile(draws, edges, axis=0) if len(draws) else (mean, mean)
+        if kind == "confidence":
+            return low, high
+        if kind != "prediction":
+            raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
+        # Independent parts add in variance, on the log scale; few origins ask for Student's t.
+        spread = np.std(np.log(draws), axis=0, ddof=1) if len(draws) > 1 else np.zeros(len(mean))
+        reach = np.log(self.flops_per_param_token * n * d / self.max_flops)
+        part = np.sqrt(spread**2 + self.noise**2 + self.transfer.at(reach) ** 2)
+        half = float(stats.t.ppf(edges[1], df=2 + self.transfer.tests)) * part
+        return mean * np.exp(-half), mean * np.exp(half)
+
+
+def fit_surface(
+    table: RunTable,
+    objective: str | Mapping[str, float],
+    *,
+    law: str = "auto",
+    bootstrap: int = 200,
+    seed: int = 0,
+    params_column: str | None = None,
+) -> Surface:
+    """Fit the objective.
+
+    Args:
+        table: runs.
+        objective: a column (`loss`, `loss.code`), or weights over evaluation sets (`{"code": .5, "web": .5}`).
+        law: a name, or `auto` for the law that transfers best.
+        bootstrap: resamples behind the intervals.
+        seed: of resamples and folds.
+        params_column: which column is N.
+
+    Raises:
+        FitError: when the runs cannot carry the law; the hint says which runs are missing.
+        RunTableError: when a column is missing.
+    """
+    weights = {objective: 1.0} if isinstance(objective, str) else {f"loss.{k}": float(v) for k, v in objective.items()}
+    rows, losses, flops, warnings = observe(table, list(weights), params_column)
+    total = sum(weight * losses[name] for name, weight in weights.items())
+    groups = groups_of_mixtures(rows.mixture)
+    selection: list[Candidate] = []
+    if law == "auto":
+        selection = choose_law(rows, losses, weights, flops, groups, seed)
+        chosen = get_law(selection[0].law)
+    else:
+        chosen = get_law(law)
+    require_support(chosen, rows)
+    point_fits, resamples, results = {}, {}, {}
+    draws = bootstrap_weights(rows.run, bootstrap, seed)
+    for name, loss in losses.items():
+        data = rows.with_loss(loss)
+        fit = chosen.fit(data, np.ones((1, len(data))), seed)
+        point_fits[name] = fit
+        resamples[name] = chosen.fit(data, draws, seed, start=fit.theta[0]) if bootstrap else fit
+        results[name] = _result(chosen, fit, resamples[name] if bootstrap else None, data, name)
+        if results[name].status not in ("converged",):
+            warnings.append(f"the fit of {name} is {results[name].status}")
+    transfer = selection[0].error if selection else transfer_error(chosen, rows, losses, weights, flops, groups, seed)
+    if transfer.tests == 0:
+        warnings.append("the runs do not span compute levels enough to test extrapolation: intervals may be narrow")
+    point = Draw(point_fits, weights, 0, rows.domains)
+    fitted = point.predict(rows.mixture, rows.params, rows.tokens)
+    spare = max(1, len(rows) - chosen.size(len(rows.domains)))
+    noise = float(np.sqrt(np.sum((np.log(fitted) - np.log(total)) ** 2) / spare))
+    support = np.unique(rows.mixture.round(6), axis=0)
+    top = int(np.argmax(flops))
+    return Surface(
+        law=chosen.name,
+        objective=weights,
+        domains=rows.domains,
+        fits=results,
+        rows=len(rows),
+        warnings=warnings,
+        selection=[candidate.to_json() for candidate in selection],
+        support=support,
+        params_range=(float(rows.params.min()), float(rows.params.max())),
+        tokens_range=(float(rows.tokens.min()), float(rows.tokens.max())),
+        max_flops=float(flops.max()),
+        transfer=transfer,
+        noise=noise,
+        point=point,
+        resamples=resamples,
+        bootstrap=bootstrap,
+        flops_per_param_token=float(flops[top] / (rows.params[top] * rows.tokens[top])),
+    )
+
+
+def _result(law: Law, fit: Fit, resamples: Fit | None, rows: Observations, target: str) -> FitResult:
+    params = fit.natural()
+    interval = {}
+    if resamples is not None and params:
+        table = [resamples.natural(index) for index in range(len(resamples.theta))]
+        for name in params:
+            values = np.array([row[name] for row in table])
+            low, high = np.quantile(values, [0.05, 0.95])
+            interval[name] = (float(low), float(high))
+    status = law.status(fit, rows) if isinstance(law, ParametricLaw) else fit.status[0]
+    return FitResult(law.name, target, len(rows), params, interval, float(fit.objective[0]), status)
+
+
+def _one(fit: Fit, index: int) -> Fit:
+    """Fit `index` of a batch as a batch of one."""
+    return Fit(fit.law, fit.theta[index : index + 1], fit.centre, fit.objective[index : index + 1], ("",), fit.domains)
