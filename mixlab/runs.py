@@ -118,7 +118,7 @@ class RunTable:
         except Exception as error:  # pandas.query raises nearly anything, for one reason
             raise RunTableError(
                 f"cannot read the condition `{expression}`: {error}",
-                "write a pandas query such as \"params > 1e8 and split == 'train'\"; quote names with dots in `backticks`",
+                'write a pandas query such as "params > 1e8"; put names with dots into `backticks`',
             ) from None
         if len(kept) == 0:
             raise RunTableError(f"the condition `{expression}` leaves none of {len(self)} rows")

@@ -86,7 +86,7 @@ def _show(result: FitResult, selection: list[dict[str, Any]]) -> None:
     if result.law == "chinchilla":
         best = optimum(result.params)
         console.print(
-            f"compute-optimal at C = 6 N D: N* = {best.G:.4g} (C/6)^{best.a:.3f}, D* = (C/6)^{best.b:.3f} / {best.G:.4g}",
+            f"compute-optimal at C = 6ND: N* = {best.G:.4g} (C/6)^{best.a:.3f}, D* = (C/6)^{best.b:.3f} / {best.G:.4g}",
             highlight=False,
         )
     console.print(f"objective {result.objective:.6g}", highlight=False)

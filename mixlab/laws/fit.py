@@ -110,7 +110,7 @@ def levenberg_marquardt(
     edge = ((theta <= lower + 1e-9) | (theta >= upper - 1e-9)) & report
     status = tuple(
         BOUND_HIT if hit else MAX_ITER if unfinished else CONVERGED
-        for hit, unfinished in zip(edge.any(axis=1), active, strict=True)
+        for hit, unfinished in zip(edge.any(axis=1).tolist(), active.tolist(), strict=True)
     )
     return Solution(theta, value, status)
 

@@ -64,8 +64,8 @@ def choose_law(
             continue
         try:
             require_support(law, rows)
-        except FitError as error:
-            refusal = refusal or error
+        except FitError as reason:
+            refusal = refusal or reason
             continue
         error = transfer_error(law, rows, losses, weights, flops, groups, seed)
         tried.append(Candidate(name, error, law.size(len(rows.domains))))

@@ -97,6 +97,7 @@ def require_support(law: Law, rows: Observations) -> None:
         rank = int(np.linalg.matrix_rank(distinct_mixtures - distinct_mixtures.mean(axis=0), tol=1e-3))
         if rank < K - 1:
             raise FitError(
-                f"the {len(distinct_mixtures)} mixtures of {K} domains must vary in {K - 1} directions, but vary in {rank}",
+                f"the {len(distinct_mixtures)} mixtures of {K} domains must vary in {K - 1} directions, "
+                f"but vary in {rank}",
                 "add mixtures that move each domain's weight by itself (a Dirichlet or Sobol design does)",
             )
