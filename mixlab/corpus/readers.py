@@ -243,7 +243,9 @@ def utf8(text: str, where: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise CorpusError(f"{where}: a lone surrogate at character {error.start}", "repair the text's escapes") from None
+        raise CorpusError(
+            f"{where}: a lone surrogate at character {error.start}", "repair the text's escapes"
+        ) from None
 
 
 def _not_utf8(where: str, offset: int) -> CorpusError:

@@ -19,7 +19,7 @@ from mixlab.errors import CorpusError, MixlabError
 from mixlab.folder import write_atomic
 
 TOKENIZER_FILE = "tokenizer.json"
-END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>", "<eos>", "</s>")
+END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")
 
 Ids = NDArray[np.integer]
 
