@@ -1,0 +1,182 @@
+"""`mixlab backtest`, `mixlab plot` and `mixlab report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from analysis.backtest import Backtest, Split, default_targets, split_holdout, split_largest
+from analysis.backtest import backtest as run_backtest
+from analysis.gather import Picture, gather, to_point
+from analysis.plots.backtest import figure_backtest
+from analysis.plots.curve import figure_curve
+from analysis.plots.domains import figure_domains
+from analysis.plots.frontier import figure_frontier
+from analysis.plots.isoflop import figure_isoflop
+from analysis.plots.mixture import figure_mixture
+from analysis.plots.style import SUFFIXES, domain_colours, save
+from analysis.report.build import baseline_mixtures, candidate_losses, write_report
+from mixlab.errors import ConfigError, FitError
+from mixlab.options import QUANTITY, json_option, print_json, say
+from mixlab.runs import load_runs
+
+KINDS = {
+    "isoflop": frozenset[str](),
+    "curve": frozenset({"answer", "frontier"}),
+    "mixture": frozenset({"answer"}),
+    "backtest": frozenset({"test"}),
+    "frontier": frozenset({"answer", "frontier"}),
+    "domains": frozenset({"answer"}),
+}
+COLUMNS = {
+    "mean_relative_error": "error, %",
+    "mae": "MAE",
+    "r2": "R2",
+    "spearman": "Spearman",
+    "regret_at_1": "regret@1",
+    "coverage_90": "in 90% interval",
+}
+
+
+@click.command()
+@click.argument("runs", type=click.Path())
+@click.option("--holdout", metavar="EXPR", help='Rows to predict, a pandas query such as "flops > 1e18".')
+@click.option("--against", type=click.Path(), metavar="RUNS2", help="Predict the rows of another table.")
+@click.option("--law", default="auto", show_default=True, help="A law's name, or auto.")
+@click.option("--target", "targets", multiple=True, metavar="COL", help="Column to predict (again for more).")
+@click.option("--where", metavar="EXPR", help="Use only these rows.")
+@click.option("--continue-runs", is_flag=True, help="Let runs stand on both sides: predict their later points.")
+@click.option("--bootstrap", type=click.IntRange(min=0), default=200, show_default=True, help="Resamples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@json_option
+def backtest(
+    runs: str,
+    holdout: str | None,
+    against: str | None,
+    law: str,
+    targets: tuple[str, ...],
+    where: str | None,
+    continue_runs: bool,
+    bootstrap: int,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Fit RUNS without some rows, predict those, and compare with the obvious baselines."""
+    if (holdout is None) == (against is None):
+        raise ConfigError("a backtest needs one of --holdout and --against", 'for instance --holdout "flops > 1e18"')
+    if continue_runs and holdout is None:
+        raise ConfigError("--continue-runs goes with --holdout; two tables are two sets of runs")
+    table = load_runs(runs)
+    table = table.where(where) if where else table
+    if holdout is not None:
+        split = split_holdout(table, holdout, continue_runs=continue_runs)
+    else:
+        other = load_runs(str(against))
+        split = Split(table, other.where(where) if where else other)
+    result = run_backtest(split, targets or default_targets(table), law=law, bootstrap=bootstrap, seed=seed)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    print_json(result.to_json()) if as_json else _show(result)
+    return 0
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("runs", type=click.Path())
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png, .svg or .pdf); default KIND.png.")
+@click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest).")
+@click.option("--flops", type=QUANTITY, help="Budget of the recommendation (curve, mixture, frontier, domains).")
+@click.option("--law", help="A law's name, or auto.")
+@click.option("--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples.")
+@json_option
+def plot(
+    kind: str,
+    runs: str,
+    output: Path | None,
+    target: str | None,
+    flops: float | None,
+    law: str | None,
+    bootstrap: int,
+    as_json: bool,
+) -> int:
+    """Draw one figure of RUNS."""
+    if target is not None and kind not in ("isoflop", "curve", "backtest"):
+        raise ConfigError(f"`{kind}` shows no single loss column, but got --target {target}", "leave --target out")
+    if flops is not None and "answer" not in KINDS[kind]:
+        raise ConfigError(f"`{kind}` shows no recommendation, but got --flops", "leave --flops out")
+    path = output or Path(f"{kind}.png")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {path.name}")
+    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
+    for note in picture.notes:
+        say(f"note: {note}")
+    save(_figure(kind, picture, target, bootstrap), path)
+    print_json({"kind": kind, "file": str(path), "notes": picture.notes}) if as_json else say(f"wrote {path}")
+    return 0
+
+
+@click.command()
+@click.argument("runs", type=click.Path())
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: report.html, in the study's folder.")
+@click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
+@click.option("--law", help="A law's name, or auto.")
+@click.option("--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples.")
+@json_option
+def report(runs: str, output: Path | None, flops: float | None, law: str | None, bootstrap: int, as_json: bool) -> int:
+    """Write one self-contained HTML page about RUNS."""
+    path = output or (Path(runs) / "report.html" if Path(runs).is_dir() else Path("report.html"))
+    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap)
+    for note in picture.notes:
+        say(f"note: {note}")
+    write_report(picture, path)
+    print_json({"file": str(path), "notes": picture.notes}) if as_json else say(f"wrote {path}")
+    return 0
+
+
+def _figure(kind: str, picture: Picture, target: str | None, bootstrap: int) -> Figure:
+    column = target or picture.target
+    table, surface, answer = picture.table, picture.surface, picture.answer
+    table.column(column)
+    own = column == picture.target  # the law and the frontier are about the objective only
+    if kind == "isoflop":
+        return figure_isoflop(table, column, surface if own else None)
+    if kind == "backtest":
+        law = surface.law if surface is not None else "auto"
+        result = run_backtest(split_largest(table), [column], law=law, bootstrap=bootstrap, baselines=False)
+        return figure_backtest(result.predictions, result.law, "largest budget held out")
+    if kind == "curve":
+        frontier = picture.frontier if own else []
+        star = to_point(answer) if answer is not None and own else None
+        return figure_curve(table, column, frontier, star, surface.law if surface is not None else "")
+    if answer is None or (kind == "frontier" and not picture.frontier):
+        raise FitError(f"`{kind}` needs a recommendation, but there is none: {'; '.join(picture.notes)}")
+    colours = domain_colours(table.domains)
+    if kind == "frontier":
+        return figure_frontier(picture.frontier, float(table.flops().max()), colours)
+    if not answer.mixture:
+        raise ConfigError(f"`{kind}` needs mixtures, but the table has no mix.<domain> column", "draw isoflop or curve")
+    if kind == "mixture":
+        return figure_mixture(answer.mixture, answer.mixture_interval, baseline_mixtures(answer), colours)
+    losses, title = candidate_losses(picture)
+    if not losses:
+        raise ConfigError("`domains` needs loss.<eval> columns in the objective", "draw mixture or curve")
+    return figure_domains(losses, title)
+
+
+def _show(result: Backtest) -> None:
+    table = Table(
+        title=f"{result.law}: fitted {result.rows_fit} rows, predicted {result.rows_test}", title_justify="left"
+    )
+    table.add_column("law")
+    table.add_column("target")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for name, targets in {result.law: result.targets, **result.baselines}.items():
+        for target, scores in targets.items():
+            values = [scores[key] for key in COLUMNS]
+            table.add_row(name, target, *("-" if value is None else f"{value:.4g}" for value in values))
+    Console().print(table)

@@ -1,0 +1,107 @@
+"""isoFLOP profiles: loss against model size, one colour per budget, with parabolas and their optima."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.plots import style
+from mixlab.laws.surface import Surface
+from mixlab.runs import RunTable
+from mixlab.units import format_quantity
+
+Array = NDArray[np.float64]
+
+SAME_BUDGET = 1.25  # budgets closer than this factor are one profile
+MAX_PROFILES = 8
+
+
+def figure_isoflop(table: RunTable, target: str, surface: Surface | None = None) -> Figure:
+    """Draw loss against N per budget.
+
+    A faint dot is a run, a full dot the mean over mixtures at one size. The parabola in log N goes through the full
+    dots where there are three sizes; its minimum is marked only when it is a minimum and lies between the sizes
+    (Hoffmann et al. 2022, approach 2). The dashed line is the law's, averaged over the same mixtures.
+    """
+    params, flops, loss = table.params(), table.flops(), table.column(target)
+    groups = group_budgets(flops)
+    with style.styled():
+        figure, axes = style.new_figure()
+        colours = _shades(len(groups))
+        for colour, rows in zip(colours, groups, strict=True):
+            label = f"{format_quantity(float(np.median(flops[rows])), 2)} FLOPs"
+            axes.plot(params[rows], loss[rows], "o", color=colour, alpha=0.25, markersize=3.5, markeredgewidth=0)
+            sizes, means = size_means(params[rows], loss[rows])
+            axes.plot(sizes, means, "o", color=colour, markersize=6, label=label)
+            _draw_parabola(axes, sizes, means, colour)
+            if surface is not None:
+                _draw_law(axes, surface, table.select(rows), sizes, colour)
+        style.log_quantities(axes.xaxis, *style.padded(params), unit="model size N, parameters")
+        axes.set_ylabel("loss, nats per token")
+        axes.set_title("Loss against model size at each budget")
+        axes.plot([], [], "*", color=style.INK, markersize=11, label="best size")
+        if surface is not None:
+            axes.plot([], [], "--", color=style.MUTED, linewidth=1.2, label=f"law: {surface.law}")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def group_budgets(flops: Array) -> list[NDArray[np.bool_]]:
+    """Masks of rows of one budget, ascending; of more than `MAX_PROFILES` the largest groups."""
+    order = np.argsort(flops)
+    jump = np.diff(np.log(flops[order]), prepend=-np.inf) > np.log(SAME_BUDGET)
+    labels = np.empty(len(flops), dtype=int)
+    labels[order] = np.cumsum(jump)
+    groups = [labels == label for label in np.unique(labels)]
+    kept = sorted(groups, key=lambda rows: -int(rows.sum()))[:MAX_PROFILES]
+    return sorted(kept, key=lambda rows: float(flops[rows].min()))
+
+
+def size_means(params: Array, loss: Array) -> tuple[Array, Array]:
+    """Distinct N and the mean loss at each, both of shape (sizes,)."""
+    finite = np.isfinite(loss)
+    sizes, where = np.unique(params[finite], return_inverse=True)
+    return sizes, np.bincount(where, loss[finite]) / np.bincount(where)
+
+
+def parabola(sizes: Array, means: Array) -> tuple[Array, float | None] | None:
+    """Coefficients of the parabola in log N, and the N of its minimum when that lies inside; None below three sizes."""
+    if len(sizes) < 3:
+        return None
+    centre = float(np.log(sizes).mean())
+    coefficients = np.polyfit(np.log(sizes) - centre, means, 2)
+    if coefficients[0] <= 0:
+        return coefficients, None
+    best = float(np.exp(centre - coefficients[1] / (2 * coefficients[0])))
+    return coefficients, best if sizes[0] <= best <= sizes[-1] else None
+
+
+def _draw_parabola(axes: style.Axes, sizes: Array, means: Array, colour: str) -> None:
+    found = parabola(sizes, means)
+    if found is None:
+        return
+    coefficients, best = found
+    centre = float(np.log(sizes).mean())
+    grid = np.linspace(np.log(sizes[0]), np.log(sizes[-1]), 60)
+    axes.plot(np.exp(grid), np.polyval(coefficients, grid - centre), color=colour, linewidth=1.6)
+    if best is not None:
+        height = float(np.polyval(coefficients, np.log(best) - centre))
+        axes.plot([best], [height], "*", color=colour, markersize=14, markeredgecolor="white", zorder=5)
+
+
+def _draw_law(axes: style.Axes, surface: Surface, rows: RunTable, sizes: Array, colour: str) -> None:
+    """The law's mean over the mixtures of each size, at the mean tokens of that size."""
+    order = [rows.domains.index(name) for name in surface.domains]
+    mixture = rows.mixtures()[:, order] if order else None
+    predicted = surface.predict(mixture, rows.params(), rows.tokens())
+    _, means = size_means(rows.params(), predicted)
+    axes.plot(sizes[: len(means)], means, "--", color=colour, linewidth=1.2, alpha=0.8)
+
+
+def _shades(count: int) -> list[str]:
+    """Colours ordered by lightness, readable without hue: small budgets light, large ones dark."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps["viridis_r"](value)) for value in np.linspace(0.18, 0.95, count)]
