@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def init(directory: Path, sources: tuple[Path, ...], more: tuple[Path, ...], for
     target = directory / "study.yaml"
     if target.exists() and not force:
         raise ConfigError(f"{target} is there already", "edit it, or replace it with --force")
-    found = list((*sources, *more)) or find_sources(directory)
+    found = [*sources, *more] or find_sources(directory)
     domains = name_domains(found)
     if len(domains) < 2:
         raise ConfigError(
@@ -173,7 +174,7 @@ def prepare(directory: Path, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"built": built, "seconds": seconds, **inventory.to_json()})
     else:
-        Console().print(_table(inventory, folder.config.mixtures.max_epochs))
+        Console(width=None if sys.stdout.isatty() else 120).print(_table(inventory, folder.config.mixtures.max_epochs))
 
 
 class _Reading:

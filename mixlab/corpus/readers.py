@@ -133,7 +133,7 @@ def _dispatch(path: Path, text_field: str, group_field: str | None) -> Iterator[
 def _open(path: Path) -> BinaryIO:
     name = path.name.lower()
     if name.endswith(".gz"):
-        return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.open(path, "rb"))
     if name.endswith(".zst"):
         # The zstandard package's stream reader ends without an error on a cut file; arrow's raises.
         return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))

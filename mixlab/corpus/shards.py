@@ -1,4 +1,4 @@
-"""Token shards: one flat file of token ids per domain and split, memory-mapped, with a JSON sidecar that vouches for it.
+"""Token shards: one flat file of token ids per domain and split, memory-mapped, with a JSON sidecar.
 
 `<slug>.<split>.bin` holds little-endian ids, documents one after another, each closed by the end-of-document id;
 `<slug>.<split>.json` its dtype, count, SHA-256 and tokenizer.
@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,11 @@ def slug(name: str) -> str:
     return f"{plain or 'domain'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """The smallest unsigned type that holds ids below `vocab_size`."""
-    for dtype in (np.uint8, np.uint16, np.uint32):
-        if vocab_size <= np.iinfo(dtype).max + 1:
-            return np.dtype(dtype).newbyteorder("<")
+    for name in ("uint8", "uint16", "uint32"):
+        if vocab_size <= np.iinfo(name).max + 1:
+            return np.dtype(name).newbyteorder("<")
     raise CorpusError(f"a vocabulary has at most 2**32 ids, but got {vocab_size}")
 
 

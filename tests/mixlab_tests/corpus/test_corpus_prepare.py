@@ -1,0 +1,203 @@
+"""Prepare: no leak, same bytes twice, prefixes, strange names, kills, damage, and real text."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mixlab.corpus.commands import init, prepare, write_study
+from mixlab.corpus.embedded import write_embedded_corpus
+from mixlab.corpus.inventory import Inventory
+from mixlab.corpus.prepare import prepare_corpus
+from mixlab.corpus.shards import open_shard, slug, token_bytes
+from mixlab.corpus.tokenizer import load_tokenizer
+from mixlab.errors import ConfigError, CorpusError
+from mixlab.folder import StudyFolder
+
+CORPORA = Path(__file__).resolve().parents[3] / "../shared/corpora"
+
+
+def study(
+    root: Path, documents: int = 200, corpus: str = "", extra: str = "", names: tuple[str, ...] = ("a", "b")
+) -> StudyFolder:
+    root.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index, name in enumerate(names):
+        rows = [
+            {"text": f"{index} document {i}: grüße " + "word " * (i % 40), "id": f"g{i // 4}-{i}"}
+            for i in range(documents)
+        ]
+        (root / f"{index}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines.append(f"  {json.dumps(name)}: {{paths: {index}.jsonl{extra}}}\n")
+    text = "name: s\ndomains:\n" + "".join(lines) + f"corpus: {{validation_fraction: 0.2{corpus}}}\n"
+    (root / "study.yaml").write_text(text)
+    return StudyFolder.open(root)
+
+
+def texts(folder: StudyFolder, name: str, split: str) -> list[str]:
+    ids = np.asarray(open_shard(folder.corpus, name, split))
+    ends = np.flatnonzero(ids == 256)
+    return [bytes(part[part < 256].astype(np.uint8)).decode() for part in np.split(ids, ends + 1)[:-1]]
+
+
+def test_shards_hold_the_text_and_no_group_is_on_both_sides(tmp_path: Path) -> None:
+    folder = study(tmp_path, extra=", group_field: id-stem")
+    inventory, built = prepare_corpus(folder)
+    assert built
+    group = lambda text: int(text.split()[2][:-1]) // 4  # noqa: E731
+    train, validation = texts(folder, "a", "train"), texts(folder, "a", "validation")
+    assert len(train) + len(validation) == 200
+    assert not {group(t) for t in train} & {group(t) for t in validation}
+    facts = inventory.shards["a"]
+    assert facts.train_tokens == facts.train_bytes + len(train)
+    assert int(token_bytes(folder.corpus)[open_shard(folder.corpus, "a", "train")].sum()) == facts.train_bytes
+
+
+def test_copies_are_dropped_before_the_split(tmp_path: Path) -> None:
+    folder = study(tmp_path, extra=", group_field: id")
+    row = json.dumps({"text": "0 document 0: grüße ", "id": "x"})
+    with open(tmp_path / "0.jsonl", "a") as file:
+        file.writelines(json.dumps({**json.loads(row), "id": f"x{i}"}) + "\n" for i in range(50))
+    inventory, _ = prepare_corpus(folder)
+    assert inventory.shards["a"].duplicates == 50
+    assert not set(texts(folder, "a", "train")) & set(texts(folder, "a", "validation"))
+
+
+@pytest.mark.parametrize("corpus", ["", ", tokenizer: bpe, vocab_size: 320"])
+def test_a_rebuild_gives_the_same_bytes_and_a_rerun_does_nothing(tmp_path: Path, corpus: str) -> None:
+    folder = study(tmp_path, corpus=corpus)
+    first, _ = prepare_corpus(folder)
+    before = {path.name: path.read_bytes() for path in folder.corpus.iterdir()}
+    assert prepare_corpus(folder)[1] is False
+    again, built = prepare_corpus(folder, force=True)
+    assert built
+    assert {path.name: path.read_bytes() for path in folder.corpus.iterdir()} == before
+    assert again.fingerprint == first.fingerprint == Inventory.load(folder.corpus).fingerprint
+    with open(tmp_path / "1.jsonl", "a") as file:
+        file.write('{"text": "one more", "id": "z-1"}\n')
+    changed, built = prepare_corpus(folder)
+    assert built
+    assert changed.fingerprint != first.fingerprint
+
+
+def test_bpe_tokens_are_counted_in_bytes_and_read_back(tmp_path: Path) -> None:
+    folder = study(tmp_path, corpus=", tokenizer: bpe, vocab_size: 320")
+    inventory, _ = prepare_corpus(folder)
+    assert inventory.vocab_size == 320
+    facts = inventory.shards["a"]
+    assert int(token_bytes(folder.corpus)[open_shard(folder.corpus, "a", "train")].sum()) == facts.train_bytes
+    assert facts.train_tokens < facts.train_bytes / 2
+    tokenizer = load_tokenizer(folder.corpus / "tokenizer.json")
+    assert tokenizer.hash == inventory.tokenizer
+
+
+def test_max_bytes_gives_a_prefix(tmp_path: Path) -> None:
+    whole, part = study(tmp_path / "w"), study(tmp_path / "p", corpus=", max_bytes: 5K")
+    prepare_corpus(whole)
+    inventory, _ = prepare_corpus(part)
+    facts = inventory.shards["a"]
+    assert 4000 < facts.train_bytes + facts.validation_bytes <= 5000
+    for split in ("train", "validation"):
+        short = open_shard(part.corpus, "a", split)
+        np.testing.assert_array_equal(short, open_shard(whole.corpus, "a", split)[: len(short)])
+
+
+def test_strange_names_are_safe_on_disk(tmp_path: Path) -> None:
+    names = ("../x", "<script>", "n" * 300, "Web", "web", "문서", "a.train")
+    folder = study(tmp_path / "study", names=names)
+    inventory, _ = prepare_corpus(folder)
+    assert [domain.name for domain in inventory.domains] == list(names)
+    assert len({slug(name) for name in names}) == len(names)
+    assert len(list(folder.corpus.glob("*.bin"))) == 2 * len(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_an_empty_side_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="validation side of domain `a` is empty"):
+        prepare_corpus(study(tmp_path, documents=1))
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_flipped_bit_is_named(tmp_path: Path) -> None:
+    folder = study(tmp_path)
+    inventory, _ = prepare_corpus(folder)
+    path = folder.corpus / "b.train.bin"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorpusError, match=r"checksum mismatch in shard .*b\.train\.bin"):
+        inventory.verify(folder.corpus)
+    with pytest.raises(CorpusError, match="checksum mismatch"):
+        prepare_corpus(folder)
+    path.write_bytes(data[:-2])
+    with pytest.raises(CorpusError, match="must have"):
+        open_shard(folder.corpus, "b", "train")
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.2])
+def test_a_killed_prepare_leaves_no_corpus(tmp_path: Path, delay: float) -> None:
+    folder = study(tmp_path, documents=150_000)
+    code = "from mixlab.corpus.prepare import *; import sys; prepare_corpus(StudyFolder.open(sys.argv[1]))"
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / ".corpus.building" / "a.train.bin").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(delay)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    with pytest.raises(CorpusError, match="no prepared corpus"):
+        Inventory.load(folder.corpus)
+    inventory, built = prepare_corpus(study(tmp_path, documents=200))
+    assert built
+    assert inventory.shards["a"].documents == 200
+    assert not (tmp_path / ".corpus.building").exists()
+
+
+def test_init_and_prepare_commands(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for name in ("web[1]", "no"):
+        text = "".join(f"{name} paragraph {i} " + "x" * 200 + "\n\n" for i in range(4000))
+        (tmp_path / "texts" / f"{name}.txt").write_text(text)
+    assert CliRunner().invoke(init, [str(tmp_path)], catch_exceptions=False).exit_code == 0
+    with pytest.raises(ConfigError, match="is there already"):
+        CliRunner().invoke(init, [str(tmp_path)], catch_exceptions=False)
+    result = CliRunner().invoke(prepare, [str(tmp_path), "--json"], catch_exceptions=False)
+    assert list(json.loads(result.stdout)["domains"]) == ["no", "web[1]"]
+    table = CliRunner().invoke(prepare, [str(tmp_path)], catch_exceptions=False)
+    assert "web[1]" in table.stdout
+    assert "up to date" in table.stderr
+
+
+def test_the_embedded_corpus_is_reproducible_and_can_be_prepared(tmp_path: Path) -> None:
+    sizes = write_embedded_corpus(tmp_path)
+    assert len(sizes) >= 6
+    assert min(sizes.values()) > 100_000
+    assert max(sizes.values()) > 2 * min(sizes.values())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "texts").iterdir()}
+    write_embedded_corpus(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "texts").iterdir()} == before
+    write_study(tmp_path, {name: tmp_path / "texts" / f"{name}.jsonl.gz" for name in sizes})
+    inventory, _ = prepare_corpus(StudyFolder.open(tmp_path))
+    assert all(facts.validation_tokens > 10_000 for facts in inventory.shards.values())
+
+
+@pytest.mark.skipif(not CORPORA.is_dir(), reason="the shared corpora are not here")
+def test_real_corpora(tmp_path: Path) -> None:
+    names = ["books", "code", "math", "legal", "reviews", "multilingual"]
+    domains = {name: (CORPORA / f"{name}.jsonl.gz").resolve() for name in names}
+    path = write_study(tmp_path, domains)
+    text = path.read_text().replace("# max_bytes: 50M ", "max_bytes: 2M # ")
+    path.write_text(text)
+    inventory, _ = prepare_corpus(StudyFolder.open(tmp_path))
+    for facts in inventory.shards.values():
+        assert 1_900_000 < facts.train_bytes + facts.validation_bytes <= 2_000_000
+        assert 0.02 < facts.validation_bytes / facts.train_bytes < 0.1
