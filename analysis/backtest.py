@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One target over the held-out rows, each array of shape (n,), nats; the interval is the 90% prediction interval."""
+    """One target over the held-out rows, arrays of shape (n,), nats, with the 90% prediction interval."""
 
     observed: Array
     predicted: Array
@@ -182,7 +182,7 @@ def backtest(
 
 
 def metrics(prediction: Prediction) -> dict[str, float | None]:
-    """Errors of one target over rows: mean relative error (%), MAE (nats), R2, Spearman's rho, coverage of the interval.
+    """Errors of one target: mean relative error (%), MAE (nats), R2, Spearman's rho, coverage of the interval.
 
     Whatever is not defined for these rows is None.
     """
@@ -319,12 +319,13 @@ def _nearest_of_largest(fit: RunTable, test: RunTable) -> NDArray[np.int64]:
 
     What somebody does who has no law: take the ranking of the largest models at hand.
     """
-    mixture, params, tokens = _points((), fit)
+    _, params, tokens = _points((), fit)
     compute = params * tokens
     largest = np.flatnonzero(compute >= compute.max() / 1.25)
     distance = np.abs(np.log(_points((), test)[1])[:, None] - np.log(params[largest])) * 1e-6
     if fit.domains and set(fit.domains) == set(test.domains):
         ours, theirs = _points(fit.domains, fit)[0], _points(fit.domains, test)[0]
-        assert ours is not None and theirs is not None
+        assert ours is not None
+        assert theirs is not None
         distance = distance + np.abs(theirs[:, None, :] - ours[largest]).sum(axis=-1)
     return largest[distance.argmin(axis=1)]

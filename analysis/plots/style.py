@@ -28,7 +28,7 @@ INK, MUTED, RULE = "#1c2733", "#7b8794", "#d9dfe5"
 ACCENT, OTHER = "#0072B2", "#b4bcc5"
 SUFFIXES = (".png", ".svg", ".pdf")
 
-_STYLE = {
+_STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10.5,
     "axes.edgecolor": MUTED,
