@@ -67,7 +67,7 @@ def load_trunk(path: Path, run_id: str) -> Trunk | None:
 
 def save_model(path: Path, spec: RunSpec, stack: Stack, member: int) -> None:
     """Write one member's parameters by name, with its spec."""
-    tensors = {name: values[member].detach() for name, values in stack.parameters.items()}
+    tensors = {name: values[member].detach() for name, values in stack.parameters().items()}
     _save(path, tensors, {"spec": spec.to_json()})
 
 
@@ -78,7 +78,7 @@ def load_model(path: Path) -> tuple[Stack, RunSpec]:
     stack = Stack(spec.shape, [spec.seed], torch.device("cpu"))
     _check_names(path, spec.shape, tensors)
     with torch.no_grad():
-        for name, values in stack.parameters.items():
+        for name, values in stack.parameters().items():
             values.copy_(tensors[name].unsqueeze(0))
     return stack, spec
 

@@ -20,6 +20,7 @@ from mixlab.shapes import ModelShape
 
 EMBEDDING_STD = 0.3
 ROPE_BASE = 10_000.0
+BLOCK = ("attention_norm", "qkv", "attention_out", "mlp_norm", "mlp_in", "mlp_out")
 
 
 def parameter_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
@@ -72,30 +73,23 @@ class Stack:
         device: where the parameters live.
 
     Attributes:
-        flat: all parameters, shape (K, P).
-        grad: their gradients, same shape; `backward` accumulates into it.
-        parameters: views of `flat` by name, each of shape (K, ...).
+        flat: all parameters, shape (K, P), the one leaf of the graph: `backward` leaves the gradient in `flat.grad`.
     """
 
     def __init__(self, shape: ModelShape, seeds: Sequence[int], device: torch.device) -> None:
         self.shape = shape
         self.members = len(seeds)
         self.device = device
-        self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds]).to(device)
-        self.grad = torch.zeros_like(self.flat)
-        self.parameters: dict[str, Tensor] = {}
-        sizes = parameter_shapes(shape)
-        counts = [math.prod(size) for size in sizes.values()]
-        for (name, size), values, grads in zip(
-            sizes.items(), self.flat.split(counts, dim=1), self.grad.split(counts, dim=1), strict=True
-        ):
-            # Leaves that alias the flat buffers: autograd adds into `grad`, the optimizer writes `flat`.
-            parameter = values.unflatten(1, size).detach().requires_grad_()
-            parameter.grad = grads.unflatten(1, size)
-            self.parameters[name] = parameter
+        self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds]).to(device).requires_grad_()
+        self._sizes = parameter_shapes(shape)
+        self._counts = [math.prod(size) for size in self._sizes.values()]
         self._rope = _rope_table(shape.context, shape.width // shape.heads, device)
-        offsets = torch.arange(self.members, device=device) * shape.vocab_size
-        self._offsets = offsets.view(-1, 1, 1)
+        self._offsets = torch.arange(self.members, device=device).view(-1, 1, 1) * shape.vocab_size
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Differentiable views of `flat` by name, each of shape (K, ...)."""
+        parts = self.flat.split(self._counts, dim=1)
+        return {name: part.unflatten(1, size) for (name, size), part in zip(self._sizes.items(), parts, strict=True)}
 
     def losses(self, sequences: Tensor) -> Tensor:
         """Cross-entropy of every next token in nats, shape (K, B, T), for `sequences` of shape (K, B, T + 1)."""
@@ -105,13 +99,14 @@ class Stack:
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Next-token logits, shape (K, B, T, V), for `tokens` of shape (K, B, T)."""
-        p, shape = self.parameters, self.shape
+        p, shape = self.parameters(), self.shape
         K, B, T = tokens.shape
         x = F.embedding(tokens + self._offsets, p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
         cos, sin = (table[:T] for table in self._rope)
         for layer in range(shape.depth):
-            x = x + self._attention(x, layer, (K, B, T), cos, sin)
-            x = x + self._mlp(x, layer)
+            block = {name: p[f"layers.{layer}.{name}"] for name in BLOCK}
+            x = x + self._attention(x, block, (K, B, T), cos, sin)
+            x = x + _mlp(x, block)
         x = _norm(x, p["final_norm"])
         if shape.tied:
             # The shared matrix is scaled like an input layer; 1/width makes it muP's output layer.
@@ -120,23 +115,21 @@ class Stack:
             logits = torch.bmm(x, p["head"])
         return logits.view(K, B, T, -1)
 
-    def _attention(self, x: Tensor, layer: int, size: tuple[int, int, int], cos: Tensor, sin: Tensor) -> Tensor:
+    def _attention(
+        self, x: Tensor, block: dict[str, Tensor], size: tuple[int, int, int], cos: Tensor, sin: Tensor
+    ) -> Tensor:
         K, B, T = size
-        heads = self.shape.heads
-        p = self.parameters
-        normed = _norm(x, p[f"layers.{layer}.attention_norm"])
-        qkv = torch.bmm(normed, p[f"layers.{layer}.qkv"]).view(K * B, T, 3, heads, -1)
+        qkv = torch.bmm(_norm(x, block["attention_norm"]), block["qkv"]).view(K * B, T, 3, self.shape.heads, -1)
         # Queries and keys of unit scale keep the loss finite over a wide band of learning rates (Dehghani et al. 2023).
         q, k = _rotate(_unit(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4)
         v = qkv[:, :, 2].transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return torch.bmm(mixed.transpose(1, 2).reshape(K, B * T, -1), p[f"layers.{layer}.attention_out"])
+        return torch.bmm(mixed.transpose(1, 2).reshape(K, B * T, -1), block["attention_out"])
 
-    def _mlp(self, x: Tensor, layer: int) -> Tensor:
-        p = self.parameters
-        normed = _norm(x, p[f"layers.{layer}.mlp_norm"])
-        gate, up = torch.bmm(normed, p[f"layers.{layer}.mlp_in"]).chunk(2, dim=-1)
-        return torch.bmm(F.silu(gate) * up, p[f"layers.{layer}.mlp_out"])
+
+def _mlp(x: Tensor, block: dict[str, Tensor]) -> Tensor:
+    gate, up = torch.bmm(_norm(x, block["mlp_norm"]), block["mlp_in"]).chunk(2, dim=-1)
+    return torch.bmm(F.silu(gate) * up, block["mlp_out"])
 
 
 def _norm(x: Tensor, gain: Tensor) -> Tensor:

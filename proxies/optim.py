@@ -7,7 +7,7 @@ of layers. Each member has its own rate and its own gradient clipping.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def _is_vector_like(name: str) -> bool:
     return name == "embed" or name.endswith("norm")
 
 
-def _by_parameter(shape: ModelShape, value) -> Tensor:  # type: ignore[no-untyped-def]
+def _by_parameter(shape: ModelShape, value: Callable[[str], float]) -> Tensor:
     return torch.cat([torch.full((math.prod(size),), value(name)) for name, size in parameter_shapes(shape).items()])
 
 
@@ -45,29 +45,30 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW computes it.
 
     Args:
-        flat: parameters, shape (K, P), updated in place.
-        grad: gradients, same shape, zeroed by `step`.
+        flat: parameters, shape (K, P), updated in place from `flat.grad`, which `step` consumes.
         shape: for the multipliers.
         recipes: one per member; they may differ in the learning rate alone.
     """
 
-    def __init__(self, flat: Tensor, grad: Tensor, shape: ModelShape, recipes: Sequence[Recipe]) -> None:
-        self._flat, self._grad = flat, grad
+    def __init__(self, flat: Tensor, shape: ModelShape, recipes: Sequence[Recipe]) -> None:
+        self._flat = flat
         self._recipe = recipes[0]
         rates = torch.tensor([[recipe.learning_rate] for recipe in recipes])
-        self._rate = (rates * rate_multipliers(shape)).to(flat)
-        self._decay = self._rate * decay_mask(shape).to(flat) * self._recipe.weight_decay
-        self.first = torch.zeros_like(flat)
-        self.second = torch.zeros_like(flat)
+        self._rate = (rates * rate_multipliers(shape)).to(flat.device)
+        self._decay = self._rate * decay_mask(shape).to(flat.device) * self._recipe.weight_decay
+        self.first = torch.zeros_like(flat, requires_grad=False)
+        self.second = torch.zeros_like(flat, requires_grad=False)
 
+    @torch.no_grad()
     def step(self, step: int, factor: float) -> None:
         """Update number `step` (from 0) at `factor` of the peak rates."""
         beta1, beta2 = self._recipe.beta1, self._recipe.beta2
-        norm = torch.linalg.vector_norm(self._grad, dim=1, keepdim=True)
-        self._grad.mul_((self._recipe.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
-        self.first.lerp_(self._grad, 1 - beta1)
-        self.second.mul_(beta2).addcmul_(self._grad, self._grad, value=1 - beta2)
+        grad, self._flat.grad = self._flat.grad, None
+        assert grad is not None
+        norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+        grad.mul_((self._recipe.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        self.first.lerp_(grad, 1 - beta1)
+        self.second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
         denominator = self.second.sqrt().div_(math.sqrt(1 - beta2 ** (step + 1))).add_(EPSILON)
         self._flat.addcmul_(self._decay, self._flat, value=-factor)
         self._flat.addcdiv_(self.first * self._rate, denominator, value=-factor / (1 - beta1 ** (step + 1)))
-        self._grad.zero_()

@@ -30,7 +30,8 @@ def domain_order(weights: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """
     due, owner = [], []
     for index in np.flatnonzero(weights > 0):
-        times = (np.arange(math.ceil(weights[index] * count) + 2) + 0.5) / weights[index]
+        with np.errstate(over="ignore"):  # a vanishing weight is due at infinity
+            times = (np.arange(math.ceil(weights[index] * count) + 2) + 0.5) / weights[index]
         due.append(times)
         owner.append(np.full(len(times), index))
     order = np.argsort(np.concatenate(due), kind="stable")[:count]

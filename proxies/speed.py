@@ -19,7 +19,7 @@ def measure_rate(shape: ModelShape, recipe: Recipe, device: str, seconds: float 
     torch.set_num_threads(1)
     try:
         stack = Stack(shape, [0], torch.device(device))
-        optimizer = AdamW(stack.flat, stack.grad, shape, [recipe])
+        optimizer = AdamW(stack.flat, shape, [recipe])
         size = (1, recipe.batch_sequences, shape.context + 1)
         tokens = torch.randint(shape.vocab_size, size, device=device)
 

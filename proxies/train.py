@@ -101,7 +101,7 @@ class _Session:
         self.recipe = self.lead.recipe
         self.checkpoints, self.progress = checkpoints, progress
         self.stack = Stack(self.lead.shape, [spec.seed for spec in specs], device)
-        self.optimizer = AdamW(self.stack.flat, self.stack.grad, self.lead.shape, [spec.recipe for spec in specs])
+        self.optimizer = AdamW(self.stack.flat, self.lead.shape, [spec.recipe for spec in specs])
         self.texts = texts
         windows = validation_windows(texts.validation, self.lead.shape.context, self.lead.eval_tokens)
         self.evaluate = Evaluator(windows, texts.token_bytes, device)
@@ -184,7 +184,7 @@ class _Session:
             self.progress(self.lead.batch_tokens)
 
     def _snapshot(self) -> tuple[torch.Tensor, ...]:
-        return tuple(state.clone() for state in self._state())
+        return tuple(state.detach().clone() for state in self._state())
 
     def _restore(self, saved: Sequence[torch.Tensor]) -> None:
         with torch.no_grad():
@@ -203,7 +203,7 @@ class _Session:
             return
         seconds = self.earlier_seconds + time.perf_counter() - self.started
         for member, spec in enumerate(self.specs):
-            flat, first, second = (state[member] for state in self._state())
+            flat, first, second = (state[member].detach() for state in self._state())
             trunk = Trunk(self.step, tuple(self.points[member]), flat, first, second, seconds)
             save_trunk(self._path(spec, "trunk"), spec.run_id, trunk)
 

@@ -1,0 +1,169 @@
+"""The proxy's parts: model, optimizer, schedule, sampler, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixlab.config import ProxyConfig
+from mixlab.errors import CorpusError
+from mixlab.mixture import Mixture
+from mixlab.shapes import ModelShape
+from mixlab.specs import Recipe
+from proxies.checkpoint import Trunk, load_trunk, save_trunk
+from proxies.model import Stack, parameter_shapes
+from proxies.optim import AdamW
+from proxies.recipe import batch_sequences, make_recipe
+from proxies.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
+from proxies.schedule import branch_factor, decay_factor, trunk_factor
+
+CPU = torch.device("cpu")
+SHAPE = ModelShape(depth=2, width=16, vocab_size=32, context=12)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_shape_counts_the_parameters_that_the_model_has(tied: bool) -> None:
+    shape = ModelShape(depth=3, width=24, vocab_size=40, context=8, tied=tied)
+    counted = sum(math.prod(size) for size in parameter_shapes(shape).values())
+    assert counted == shape.params == Stack(shape, [0], CPU).flat.shape[1]
+
+
+def test_the_future_does_not_reach_the_past() -> None:
+    stack = Stack(SHAPE, [0], CPU)
+    tokens = torch.randint(32, (1, 2, 12), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[..., 7:] = 0
+    with torch.no_grad():
+        before, after = stack.logits(tokens), stack.logits(changed)
+    assert torch.equal(before[..., :7, :], after[..., :7, :])
+    assert not torch.equal(before[..., 7:, :], after[..., 7:, :])
+
+
+def test_members_share_nothing() -> None:
+    stack = Stack(SHAPE, [0, 1], CPU)
+    sequences = torch.randint(32, (2, 2, 13), generator=torch.Generator().manual_seed(0))
+    stack.losses(sequences)[0].mean().backward()
+    assert stack.flat.grad is not None
+    assert stack.flat.grad[0].abs().sum() > 0
+    assert stack.flat.grad[1].abs().sum() == 0
+
+
+def test_adamw_equals_torchs_own() -> None:
+    recipe = Recipe(learning_rate=0.01, batch_sequences=1, warmup_steps=1, clip_norm=1e9)
+    shape = ModelShape(depth=2, width=64, vocab_size=8, context=8)  # the base width: all multipliers are 1
+    ours = Stack(shape, [0], CPU)
+    theirs = {name: p.detach().clone().requires_grad_() for name, p in ours.parameters().items()}
+    matrices = [p for n, p in theirs.items() if not (n == "embed" or n.endswith("norm"))]
+    vectors = [p for n, p in theirs.items() if n == "embed" or n.endswith("norm")]
+    reference = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.9, 0.95),
+    )
+    optimizer = AdamW(ours.flat, shape, [recipe])
+    generator = torch.Generator().manual_seed(0)
+    for step in range(5):
+        gradients = {name: torch.randn(p.shape, generator=generator) for name, p in theirs.items()}
+        ours.flat.grad = torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1)
+        for name, parameter in theirs.items():
+            parameter.grad = gradients[name]
+        optimizer.step(step, 1.0)
+        reference.step()
+    for name, parameter in ours.parameters().items():
+        assert torch.allclose(parameter, theirs[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_clipping_is_by_member() -> None:
+    flat = torch.zeros(2, SHAPE.params, requires_grad=True)
+    flat.grad = torch.zeros(2, SHAPE.params)
+    flat.grad[0], flat.grad[1, 0] = 100.0, 0.5
+    recipe = Recipe(learning_rate=0.0, batch_sequences=1, warmup_steps=1)
+    optimizer = AdamW(flat, SHAPE, [recipe, recipe])
+    optimizer.step(0, 1.0)
+    assert torch.linalg.vector_norm(optimizer.first, dim=1) / 0.1 == pytest.approx([1.0, 0.5], rel=1e-4)
+
+
+def test_the_schedule_warms_up_stays_and_falls_to_zero() -> None:
+    factors = [branch_factor(step, 4, 20, 5) for step in range(20)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors[14] == 1.0
+    assert factors[15:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+    assert [trunk_factor(step, 4) for step in range(15)] == factors[:15]
+    assert decay_factor(4, 5) > 0
+
+
+@given(
+    weights=st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda w: sum(w) > 0.1),
+    count=st.integers(1, 500),
+)
+def test_every_prefix_has_its_shares_to_within_a_sequence(weights: list[float], count: int) -> None:
+    shares = np.array(weights) / sum(weights)
+    order = domain_order(shares, count)
+    assert len(order) == count
+    counts = np.bincount(order, minlength=len(shares))
+    assert np.all(np.abs(counts - shares * count) <= 0.5 + len(shares) / 2)
+    assert np.all(counts[shares == 0] == 0)
+    assert np.array_equal(order[: count // 2], domain_order(shares, count // 2))
+
+
+@given(tokens=st.integers(20, 2000), seed=st.integers(0, 5))
+def test_an_epoch_sees_every_window_once(tokens: int, seed: int) -> None:
+    windows = Windows("a", np.arange(tokens, dtype=np.uint32), 9, seed)
+    for epoch in range(2):
+        first = sorted(int(windows[epoch * windows.count + n][0]) for n in range(windows.count))
+        assert first == [9 * index for index in range(windows.count)]
+
+
+def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
+    tokens = {"a": np.arange(1000, dtype=np.uint16), "b": np.arange(1000, 2000, dtype=np.uint16)}
+
+    def first_windows(weight: float) -> list[int]:
+        sampler = Sampler(tokens, [Stretch(Mixture({"a": weight, "b": 1 - weight}), 20)], 3, 10, 4)
+        starts = np.concatenate([sampler.batch(step)[:, 0] for step in range(20)])
+        return [int(start) for start in starts if start < 1000]
+
+    few, many = first_windows(0.2), first_windows(0.8)
+    assert len(few) == 16
+    assert many[:16] == few
+
+
+def test_a_domain_shorter_than_a_sequence_is_refused() -> None:
+    with pytest.raises(CorpusError, match="`tiny` must have more training tokens"):
+        Windows("tiny", np.zeros(10, dtype=np.uint8), 10, 0)
+    with pytest.raises(CorpusError, match="`tiny` must have more validation tokens"):
+        validation_windows({"tiny": np.zeros(10, dtype=np.uint8)}, 10, 100)
+
+
+def test_the_batch_grows_with_the_tokens() -> None:
+    sizes = [batch_sequences(tokens, 128) for tokens in (1e4, 1e5, 1e6, 1e7, 1e8)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] >= 1
+    assert sizes[-1] > 8
+    fixed = make_recipe(ProxyConfig(batch_tokens=512, learning_rate=0.1), SHAPE, [1000, 5000])
+    assert fixed.batch_sequences == round(512 / 12)
+    assert fixed.learning_rate == 0.1
+
+
+def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.trunk.safetensors"
+    state = [torch.arange(50, dtype=torch.float32) + k for k in range(3)]
+    save_trunk(path, "run", Trunk(7, (), *state, seconds=1.5))
+    loaded = load_trunk(path, "run")
+    assert loaded is not None
+    assert loaded.step == 7
+    assert torch.equal(loaded.second, state[2])
+    assert load_trunk(path, "another") is None
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CorpusError, match=r"checksum mismatch in .*run\.trunk"):
+        load_trunk(path, "run")
+    path.write_bytes(bytes(data[: len(data) // 2]))
+    with pytest.raises(CorpusError, match="not a whole safetensors file"):
+        load_trunk(path, "run")
