@@ -40,7 +40,7 @@ def figure_backtest(predictions: Mapping[str, Prediction], law: str, what: str =
             xlim=limits, ylim=limits, xlabel="observed loss, nats per token", ylabel="predicted loss, nats per token"
         )
         axes.set_aspect("equal")
-        axes.set_title(f"Predicted before seen: {law}, {style.short(what, 40)}")
+        axes.set_title(f"{law}: {style.short(what, 40)}")
         if len(shown) > 1:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -91,12 +91,16 @@ def _draw_parabola(axes: style.Axes, sizes: Array, means: Array, colour: str) ->
 
 
 def _draw_law(axes: style.Axes, surface: Surface, rows: RunTable, sizes: Array, colour: str) -> None:
-    """The law's mean over the mixtures of each size, at the mean tokens of that size."""
+    """The law's mean over the profile's mixtures, along N at this budget's tokens."""
     order = [rows.domains.index(name) for name in surface.domains]
-    mixture = rows.mixtures()[:, order] if order else None
-    predicted = surface.predict(mixture, rows.params(), rows.tokens())
-    _, means = size_means(rows.params(), predicted)
-    axes.plot(sizes[: len(means)], means, "--", color=colour, linewidth=1.2, alpha=0.8)
+    mixtures = np.unique(rows.mixtures()[:, order].round(4), axis=0) if order else np.zeros((1, 0))
+    _, log_tokens = size_means(rows.params(), np.log(rows.tokens()))
+    grid = np.geomspace(sizes[0], sizes[-1], 40)
+    tokens = np.exp(np.interp(np.log(grid), np.log(np.unique(rows.params())), log_tokens))
+    every = np.repeat(mixtures, len(grid), axis=0)
+    predicted = surface.predict(every, np.tile(grid, len(mixtures)), np.tile(tokens, len(mixtures)))
+    means = predicted.reshape(len(mixtures), len(grid)).mean(axis=0)
+    axes.plot(grid, means, "--", color=colour, linewidth=1.2, alpha=0.8)
 
 
 def _shades(count: int) -> list[str]:

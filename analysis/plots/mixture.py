@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 
-BASELINE_MARKS = {"best_observed": "D", "proportional": "s", "uniform": "|"}
+BASELINE_MARKS = {"best_observed": "D", "proportional": "s", "uniform": "^"}
 
 
 def figure_mixture(
@@ -49,7 +49,7 @@ def figure_mixture(
                 BASELINE_MARKS.get(name, "x"),
                 color=style.INK,
                 markerfacecolor="white",
-                markersize=11 if name == "uniform" else 6,
+                markersize=6,
                 linestyle="none",
                 label=name.replace("_", " "),
             )

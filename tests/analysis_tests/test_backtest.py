@@ -1,0 +1,80 @@
+"""Backtests: metrics against hand-made numbers, runs kept whole, refusals, and a planted law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.backtest import Prediction, Split, backtest, metrics, regret_at_1, split_holdout, split_largest
+from mixlab.errors import RunTableError
+from mixlab.runs import RunTable
+
+
+def test_metrics_by_hand() -> None:
+    observed = np.array([1.0, 2.0, 4.0])
+    predicted = np.array([1.1, 2.0, 3.0])
+    scores = metrics(Prediction(observed, predicted, predicted - 0.2, predicted + 0.2))
+    assert scores["mean_relative_error"] == pytest.approx(100 * (0.1 + 0.25) / 3)
+    assert scores["mae"] == pytest.approx(1.1 / 3)
+    assert scores["r2"] == pytest.approx(1 - 1.01 / (np.var(observed) * 3))
+    assert scores["spearman"] == pytest.approx(1.0)
+    assert scores["coverage_90"] == pytest.approx(2 / 3)
+
+
+def test_what_is_not_defined_is_none() -> None:
+    scores = metrics(Prediction(np.array([2.0]), np.array([2.5])))
+    assert scores["r2"] is None
+    assert scores["spearman"] is None
+    assert scores["coverage_90"] is None
+    constant = metrics(Prediction(np.array([1.0, 2.0, 3.0]), np.full(3, 2.0)))
+    assert constant["spearman"] is None
+
+
+def test_regret_is_within_alternatives() -> None:
+    observed, groups = np.array([3.0, 2.0, 1.0, 1.5]), np.array([0, 0, 1, 1])
+    assert regret_at_1(observed, np.array([3.0, 2.0, 1.0, 1.2]), groups) == 0
+    assert regret_at_1(observed, np.array([2.0, 3.0, 1.0, 1.2]), groups) == pytest.approx(0.5)
+    assert regret_at_1(observed, np.ones(4), groups) is None
+    assert regret_at_1(observed, observed, np.arange(4)) is None
+
+
+def test_runs_stay_whole(planted: RunTable) -> None:
+    split = split_holdout(planted, "params > 5e6 and flops > 1e16")
+    assert not set(split.fit.run_ids) & set(split.test.run_ids)
+    assert len(split.test) == 24
+    assert len(split.fit) == len(planted) - 72
+    assert "48 rows of 24 held-out runs" in split.notes[0]
+    both = split_holdout(planted, "params > 5e6 and flops > 1e16", continue_runs=True)
+    assert len(both.fit) == len(planted) - 24
+    assert "both sides" in both.notes[0]
+
+
+def test_refusals_say_what_to_do(planted: RunTable) -> None:
+    with pytest.raises(RunTableError, match="rows on both sides") as error:
+        split_holdout(planted, "flops > 1e16")
+    assert "--continue-runs" in str(error.value.hint)
+    with pytest.raises(RunTableError, match="none of 216"):
+        split_holdout(planted, "flops > 1e20")
+    split = split_largest(planted)
+    renamed = RunTable.from_frame(split.test.frame.rename(columns={"mix.web": "mix.wob"}))
+    with pytest.raises(RunTableError, match=r"mix\.web"):
+        backtest(Split(split.fit, renamed), ["loss"], law="joint-additive", bootstrap=0, baselines=False)
+    with pytest.raises(RunTableError, match="several targets"):
+        backtest(split, ["loss", "loss.web"], bootstrap=0)
+
+
+def test_planted_law_beats_the_baselines(planted: RunTable) -> None:
+    result = backtest(split_largest(planted), ["loss"], law="joint-additive", bootstrap=40)
+    scores = result.targets["loss"]
+    assert (result.rows_fit, result.rows_test) == (144, 72)
+    assert scores["mean_relative_error"] is not None
+    assert scores["mean_relative_error"] < 0.5
+    assert scores["coverage_90"] is not None
+    assert scores["coverage_90"] >= 0.8
+    assert {"best-of-largest", "mean", "chinchilla"} <= set(result.baselines)
+    for name in ("best-of-largest", "mean", "chinchilla"):
+        other = result.baselines[name]["loss"]["mean_relative_error"]
+        assert other is not None
+        assert other > scores["mean_relative_error"]
+    assert result.baselines["mean"]["loss"]["spearman"] is None
+    assert set(result.to_json()) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
