@@ -1,0 +1,102 @@
+"""The best mixture at fixed (N, D): the surface's minimum over the simplex inside bounds and token caps.
+
+SLSQP with the surface's gradient from several starts. A surface whose gradient is zero everywhere (boosted trees) is
+searched by sampling instead, as RegMix does. The result is never worse than any start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+
+from mixlab.mixture import Mixture, MixtureSpace
+
+Array = NDArray[np.float64]
+
+RANDOM_STARTS = 6
+SAMPLES = 4096
+SMALLEST = 1e-6  # inside the logarithm of the KL term
+
+
+class SurfaceLike(Protocol):
+    """What a search needs: a value and its gradient over mixtures."""
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """(M, K), N, D -> (M,)."""
+        ...
+
+    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
+        """(K,) -> (K,)."""
+        ...
+
+
+def minimise_mixture(
+    surface: SurfaceLike,
+    space: MixtureSpace,
+    *,
+    params: float,
+    tokens: float,
+    starts: Sequence[Mixture] = (),
+    kl: float = 0.0,
+    prior: Mixture | None = None,
+    seed: int = 0,
+) -> Mixture:
+    """The mixture of `space` with the smallest predicted loss (+ kl * KL(h || prior)) at (N, D).
+
+    Args:
+        surface: what is minimised.
+        space: bounds, and caps at `tokens`.
+        params, tokens: N and D.
+        starts: mixtures to begin from besides the uniform one and random draws; moved inside the space.
+        kl: weight of the divergence from `prior`, in nats of loss per nat.
+        prior: absent: the uniform mixture.
+        seed: of the random draws.
+
+    Raises:
+        InfeasibleError: when no mixture keeps the bounds at these tokens.
+    """
+    lower, upper = space.bounds(tokens)
+    rng = np.random.default_rng((seed, 11))
+    K = len(space.names)
+    anchor = np.maximum((prior or space.uniform(tokens)).array(space.names), SMALLEST)
+
+    def value(h: Array) -> float:
+        divergence = kl * float(np.sum(h * np.log(np.maximum(h, SMALLEST) / anchor))) if kl else 0.0
+        return float(surface.predict(h, params, tokens)[0]) + divergence
+
+    def slope(h: Array) -> Array:
+        gradient = surface.gradient(h, params, tokens)
+        return gradient + kl * (np.log(np.maximum(h, SMALLEST) / anchor) + 1) if kl else gradient
+
+    given = [start.array(space.names) for start in starts]
+    drawn = rng.dirichlet(np.ones(K), RANDOM_STARTS) if not given or len(given) < RANDOM_STARTS else []
+    points = space.project(np.array([*given, np.full(K, 1 / K), *drawn]), tokens)
+    smooth = bool(np.any(surface.gradient(points[0], params, tokens) != 0))
+    if not smooth:
+        samples = space.project(rng.dirichlet(np.ones(K), SAMPLES), tokens)
+        order = np.argsort(surface.predict(samples, params, tokens), kind="stable")
+        points = np.concatenate([points, samples[order[:64]]])
+    candidates = list(points)
+    for point in points if smooth else ():
+        found = minimize(
+            value,
+            point,
+            jac=slope,
+            method="SLSQP",
+            bounds=list(zip(lower, upper, strict=True)),
+            constraints={"type": "eq", "fun": lambda h: h.sum() - 1, "jac": np.ones_like},
+            options={"maxiter": 200, "ftol": 1e-10},
+        )
+        if np.all(np.isfinite(found.x)):
+            candidates.append(space.project(found.x, tokens))
+    values = [value(candidate) for candidate in candidates]
+    if not smooth:
+        # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
+        candidates.append(space.project(np.mean(candidates[-64:], axis=0), tokens))
+        values.append(min(values))
+        return Mixture.from_array(space.names, candidates[-1])
+    return Mixture.from_array(space.names, candidates[int(np.argmin(values))])

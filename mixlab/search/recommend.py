@@ -1,0 +1,380 @@
+"""The recommendation: the mixture, N and D that a surface calls best at a budget, beside the obvious baselines.
+
+Mixture and size are searched in turn until both stand still. Intervals of the answer come from the optima under
+bootstrap draws, intervals of losses are prediction intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mixlab.errors import ConfigError, InfeasibleError
+from mixlab.laws.surface import Draw, Surface
+from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.runs import RunTable
+from mixlab.search.mix import minimise_mixture
+from mixlab.search.size import TokensAt, bracket, minimise_size
+
+TURNS = 8
+STILL = 1e-3  # in log N, between turns
+OPTIMUM_DRAWS = 60
+FAR = 10.0  # times the largest run's FLOPs
+CORNER = 0.9
+LEVEL = 0.9
+LARGEST_RUNS = 0.25  # in log C: runs this near the largest count as the largest
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to train, and what to expect of it; the JSON of `mixlab recommend --json`.
+
+    Attributes:
+        flops: C.
+        mixture, mixture_interval: weights and their 90% intervals by domain (empty without mixtures).
+        params, tokens and their intervals: N and D.
+        epochs: how often each domain is seen (absent where its supply is not known).
+        loss: the objective: mean and 90% prediction interval, keys mean, low, high.
+        losses: the same by target column's evaluation set.
+        baselines: best_observed, proportional, uniform: their mixtures and losses, each at its own best size.
+        law: who predicts.
+        extrapolation: how far the answer lies from the runs.
+        warnings: in words.
+    """
+
+    flops: float
+    mixture: dict[str, float]
+    mixture_interval: dict[str, tuple[float, float]]
+    params: float
+    params_interval: tuple[float, float]
+    tokens: float
+    tokens_interval: tuple[float, float]
+    epochs: dict[str, float]
+    loss: dict[str, float]
+    losses: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, Any]]
+    law: str
+    extrapolation: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        for key in ("mixture_interval",):
+            data[key] = {name: list(bounds) for name, bounds in data[key].items()}
+        data["params_interval"], data["tokens_interval"] = list(self.params_interval), list(self.tokens_interval)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recommendation:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: when a key is missing.
+        """
+        missing = [name for name in cls.__dataclass_fields__ if name not in data]
+        if missing:
+            raise ConfigError(f"not a recommendation: `{missing[0]}` is missing", "make one with `mixlab recommend`")
+        values = {name: data[name] for name in cls.__dataclass_fields__}
+        values["mixture_interval"] = {name: tuple(bounds) for name, bounds in data["mixture_interval"].items()}
+        values["params_interval"], values["tokens_interval"] = (
+            tuple(data["params_interval"]),
+            tuple(data["tokens_interval"]),
+        )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is fixed, and what is searched."""
+
+    space: MixtureSpace | None
+    flops: float
+    flops_per_token: TokensAt
+    params: float | None
+    tokens: float | None
+    fixed_mixture: Mixture | None
+    low: float
+    high: float
+    kl: float
+    prior: Mixture | None
+
+    def tokens_at(self, params: float) -> float:
+        return self.tokens if self.tokens is not None else float(self.flops_per_token.tokens(self.flops, params))
+
+
+@dataclass(frozen=True)
+class _Optimum:
+    mixture: Mixture | None
+    params: float
+    tokens: float
+    at_edge: bool
+
+
+def recommend(
+    surface: Surface,
+    space: MixtureSpace | None,
+    flops: float,
+    *,
+    flops_per_token: TokensAt,
+    params: float | None = None,
+    tokens: float | None = None,
+    fixed_mixture: Mixture | None = None,
+    observed: RunTable | None = None,
+    kl: float = 0.0,
+    prior: Mixture | None = None,
+    seed: int = 0,
+) -> Recommendation:
+    """Search mixture and size at a budget.
+
+    Args:
+        surface: the fitted objective.
+        space: the mixtures that may be recommended; None for tables without mixtures.
+        flops: C.
+        flops_per_token: what a budget buys at N.
+        params, tokens: fix N or D (both: C is not used for the split).
+        fixed_mixture: fix the mixture and search the size alone.
+        observed: the runs, for the `best_observed` baseline.
+        kl: weight of KL(h || prior).
+        prior: what the KL term pulls to, and a start of the search.
+        seed: of the search's random starts.
+
+    Raises:
+        InfeasibleError: when no mixture keeps bounds and caps.
+    """
+    low, high = bracket(surface.params_range, flops, surface.max_flops)
+    if params is not None:
+        low = high = params
+    elif tokens is not None:
+        params = _params_for(flops_per_token, flops, tokens)
+        low = high = params
+    question = _Question(space, flops, flops_per_token, params, tokens, fixed_mixture, low, high, kl, prior)
+    warnings = list(surface.warnings)
+    baselines = _baseline_mixtures(surface, space, observed, warnings)
+    starts = [mixture for mixture in (*baselines.values(), prior) if mixture is not None]
+    best = _optimise(surface.point, question, starts, seed)
+    compared = {
+        name: _baseline(surface, question, mixture, observed if name == "best_observed" else None)
+        for name, mixture in baselines.items()
+    }
+    draws = [
+        _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, restart=False)
+        for index in range(min(OPTIMUM_DRAWS, surface.bootstrap))
+    ]
+    h = best.mixture.array(surface.domains) if best.mixture is not None else None
+    names = surface.domains
+    shares = np.array([draw.mixture.array(names) for draw in draws if draw.mixture is not None])
+    interval = {
+        name: _quantiles(shares[:, i]) if len(shares) else (best.mixture[name], best.mixture[name])
+        for i, name in enumerate(names)
+        if best.mixture is not None
+    }
+    epochs = space.epochs(best.mixture, best.tokens) if space is not None and best.mixture is not None else {}
+    targets = surface.predict_targets(h, best.params, best.tokens)
+    answer = Recommendation(
+        flops=flops,
+        mixture=dict(best.mixture) if best.mixture is not None else {},
+        mixture_interval=interval,
+        params=best.params,
+        params_interval=_quantiles([draw.params for draw in draws]) if draws else (best.params, best.params),
+        tokens=best.tokens,
+        tokens_interval=_quantiles([draw.tokens for draw in draws]) if draws else (best.tokens, best.tokens),
+        epochs={
+            name: value
+            for name, value in epochs.items()
+            if space is not None and math.isfinite(dict(zip(space.names, space.unique_tokens, strict=True))[name])
+        },
+        loss=_loss(surface, h, best.params, best.tokens),
+        losses={
+            column.removeprefix("loss."): _loss(surface, h, best.params, best.tokens, column) for column in targets
+        },
+        baselines=compared,
+        law=surface.law,
+        extrapolation=_extrapolation(surface, h, best, flops),
+        warnings=warnings,
+    )
+    warnings += _warnings(answer, surface, question, best)
+    return answer
+
+
+def _optimise(
+    draw: Draw, question: _Question, starts: list[Mixture], seed: int, turns: int = TURNS, restart: bool = True
+) -> _Optimum:
+    """Mixture and size in turn, from the middle of the bracket."""
+    n = math.sqrt(question.low * question.high)
+    at_edge = False
+    mixture = question.fixed_mixture
+    searched = question.space is not None and question.fixed_mixture is None
+    for turn in range(turns):
+        if searched:
+            assert question.space is not None
+            around = [mixture] if mixture is not None and turn > 1 else [*starts, *([mixture] if mixture else [])]
+            mixture = minimise_mixture(
+                draw,
+                question.space,
+                params=n,
+                tokens=question.tokens_at(n),
+                starts=around if restart or mixture is not None else starts,
+                kl=question.kl,
+                prior=question.prior,
+                seed=seed,
+            )
+        if question.params is not None:
+            return _Optimum(mixture, question.params, question.tokens_at(question.params), False)
+        h = mixture.array(draw.domains) if mixture is not None else None
+
+        def loss(params: float, h: np.ndarray | None = h) -> float:
+            return float(draw.predict(h, params, question.tokens_at(params))[0])
+
+        before = n
+        n, at_edge = minimise_size(loss, question.low, question.high)
+        if not searched or abs(math.log(n / before)) < STILL:
+            break
+    return _Optimum(mixture, n, question.tokens_at(n), at_edge)
+
+
+def _params_for(flops_per_token: TokensAt, flops: float, tokens: float) -> float:
+    """N whose training on `tokens` costs `flops`, by bisection (D falls as N rises)."""
+    low, high = 1.0, 1e16
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        if float(flops_per_token.tokens(flops, middle)) > tokens:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)
+
+
+def _baseline_mixtures(
+    surface: Surface, space: MixtureSpace | None, observed: RunTable | None, warnings: list[str]
+) -> dict[str, Mixture]:
+    """The obvious alternatives that this space and table know."""
+    if space is None:
+        return {}
+    found = {}
+    if observed is not None:
+        found["best_observed"] = _best_observed(surface, observed)[0]
+    for name, make in (("proportional", space.proportional), ("uniform", space.uniform)):
+        try:
+            found[name] = make()
+        except (ConfigError, InfeasibleError) as error:
+            warnings.append(f"no {name} baseline: {error.message}")
+    return found
+
+
+def _best_observed(surface: Surface, observed: RunTable) -> tuple[Mixture, int]:
+    """The mixture that was best among the largest runs, and its row."""
+    total = sum(weight * observed.column(column) for column, weight in surface.objective.items())
+    values = np.asarray(total, dtype=float)
+    try:
+        log_c = np.log(observed.flops())
+    except Exception as error:
+        if not hasattr(error, "hint"):
+            raise
+        log_c = np.zeros(len(observed))  # one scale: every run is among the largest
+    largest = (log_c >= log_c[np.isfinite(values)].max() - LARGEST_RUNS) & np.isfinite(values)
+    row = int(np.flatnonzero(largest)[np.argmin(values[largest])])
+    return Mixture.from_array(observed.domains, observed.mixtures()[row]), row
+
+
+def _baseline(surface: Surface, question: _Question, mixture: Mixture, observed: RunTable | None) -> dict[str, Any]:
+    """A baseline at its own best size."""
+    fixed = _Question(**{**vars(question), "fixed_mixture": mixture})
+    optimum = _optimise(surface.point, fixed, [], 0)
+    h = mixture.array(surface.domains)
+    result: dict[str, Any] = {
+        "mixture": dict(mixture),
+        "params": optimum.params,
+        "tokens": optimum.tokens,
+        "loss": _loss(surface, h, optimum.params, optimum.tokens),
+    }
+    if observed is not None:
+        row = _best_observed(surface, observed)[1]
+        total = sum(weight * observed.column(column)[row] for column, weight in surface.objective.items())
+        result |= {"run_id": str(observed.run_ids[row]), "observed_loss": float(total)}
+    return result
+
+
+def _loss(
+    surface: Surface, h: np.ndarray | None, params: float, tokens: float, target: str | None = None
+) -> dict[str, float]:
+    if target is None:
+        mean = surface.predict(h, params, tokens)
+    else:
+        mean = surface.predict_targets(h, params, tokens)[target]
+    low, high = surface.interval(h, params, tokens, LEVEL, "prediction", target)
+    return {"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])}
+
+
+def _extrapolation(surface: Surface, h: np.ndarray | None, best: _Optimum, flops: float) -> dict[str, Any]:
+    distance = float(np.min(np.linalg.norm(surface.support - h, axis=1))) if h is not None else 0.0
+    return {
+        "flops_ratio": flops / surface.max_flops,
+        "params_ratio": best.params / surface.params_range[1],
+        "tokens_ratio": best.tokens / surface.tokens_range[1],
+        "mixture_distance": distance,
+        "outside_support": h is not None and not _inside(surface.support, h),
+    }
+
+
+def _inside(support: np.ndarray, h: np.ndarray) -> bool:
+    """Whether each weight lies within the range that was run."""
+    return bool(np.all(h >= support.min(axis=0) - 0.02) and np.all(h <= support.max(axis=0) + 0.02))
+
+
+def _warnings(answer: Recommendation, surface: Surface, question: _Question, best: _Optimum) -> list[str]:
+    found = []
+    ratio = answer.extrapolation["flops_ratio"]
+    if ratio > FAR:
+        found.append(f"the budget is {ratio:.3g} times the largest run: nothing tests the law that far out")
+    if best.at_edge:
+        found.append(
+            f"N = {best.params:.3g} is at the end of the sizes that the runs support "
+            f"({question.low:.3g} to {question.high:.3g}): run larger or smaller models"
+        )
+    if answer.mixture:
+        top = max(answer.mixture, key=lambda name: answer.mixture[name])
+        if answer.mixture[top] > CORNER:
+            found.append(f"the mixture is nearly all {top}: a corner, usually a sign that the objective is too narrow")
+        if answer.extrapolation["outside_support"]:
+            found.append("a weight lies outside what was run: train this mixture before you rely on it")
+        if question.space is not None:
+            upper = question.space.bounds(best.tokens)[1]
+            capped = [
+                name
+                for name, limit in zip(question.space.names, upper, strict=True)
+                if limit < 1 and answer.mixture[name] > limit - 1e-4
+            ]
+            if capped:
+                found.append(f"held back by its cap: {', '.join(capped)}")
+        found += _against_baselines(answer, surface)
+    return found
+
+
+def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
+    """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
+    found = []
+    ours = surface.draws(_array(surface, answer.mixture), answer.params, answer.tokens)[:, 0]
+    for name, baseline in answer.baselines.items():
+        theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
+        if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
+            found.append(
+                f"the {name.replace('_', ' ')} mixture is predicted better, but lies outside the bounds or caps"
+            )
+        elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
+            found.append(
+                f"the gain over the {name.replace('_', ' ')} mixture is not certain: its 90% interval includes 0"
+            )
+    return found
+
+
+def _array(surface: Surface, mixture: Mapping[str, float]) -> np.ndarray:
+    return np.array([mixture.get(name, 0.0) for name in surface.domains])
+
+
+def _quantiles(values: np.ndarray | list[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,51 @@
+"""The best model size at a budget: one bounded search in log N, with D following from C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+GRID = 33
+EDGE = 0.02  # in log N: how near the end of the bracket counts as at its end
+
+
+class TokensAt(Protocol):
+    """Tokens that a budget buys at N (see `mixlab.flops.FlopsPerToken`)."""
+
+    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]: ...
+
+
+class SixND:
+    """C = 6 N D."""
+
+    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
+        """D = C / (6 N)."""
+        return np.asarray(flops, dtype=float) / (6.0 * np.asarray(params, dtype=float))
+
+
+def bracket(params_range: tuple[float, float], flops: float, max_flops: float) -> tuple[float, float]:
+    """The sizes that a search may answer: those that were run, widened as far as the budget goes beyond the runs.
+
+    When C grows by r, the best N grows by about sqrt(r); beyond twice that no run supports an answer.
+    """
+    reach = max(1.0, flops / max_flops)
+    low, high = params_range
+    return low / 2 if reach == 1.0 else low, high * 2 * math.sqrt(reach)
+
+
+def minimise_size(loss: Callable[[float], float], low: float, high: float) -> tuple[float, bool]:
+    """N in [low, high] with the smallest `loss(N)`, and whether it lies at an end of the bracket."""
+    grid = np.linspace(math.log(low), math.log(high), GRID)
+    values = [loss(math.exp(x)) for x in grid]
+    best = int(np.argmin(values))
+    left, right = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
+    found = minimize_scalar(
+        lambda x: loss(math.exp(x)), bounds=(left, right), method="bounded", options={"xatol": 1e-4}
+    )
+    x = float(found.x) if found.fun <= values[best] else float(grid[best])
+    return math.exp(x), bool(x - grid[0] < EDGE or grid[-1] - x < EDGE)
