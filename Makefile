@@ -1,0 +1,43 @@
+# Every target makes its own .venv; override PYTHON to choose the interpreter, ARGS to pass options.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: quickstart test test-slow lint check bench clean
+
+quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
+	$(BIN)/mixlab quickstart $(ARGS)
+
+test: $(DEV_STAMP)  ## the default suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(DEV_STAMP)  ## minutes rather than seconds
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test  ## what CI runs
+
+bench: $(DEV_STAMP)  ## the figures of the README's performance table
+	$(BIN)/python benchmarks/fits.py $(ARGS)
+	$(BIN)/python benchmarks/training.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@ $(RUN_STAMP)
