@@ -1,0 +1,53 @@
+"""A small prepared study: two domains with plain patterns, three sizes, two budgets."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from mixlab.corpus.prepare import prepare_corpus
+from mixlab.folder import StudyFolder
+
+STUDY = """
+name: tiny
+seed: 3
+domains:
+  count: count.jsonl
+  words: words.jsonl
+  noise: noise.jsonl
+objective: {count: 0.6, words: 0.4}
+corpus: {validation_fraction: 0.2}
+mixtures: {prior: uniform, max_epochs: 100}
+proxies: {sizes: [9K, 14K, 25K], context: 32, eval_tokens: 500, batch_tokens: 128}
+sweep:
+  budgets: ["3e8", "6e8", "1.2e9"]
+  mixtures: 7
+  sizes_per_mixture: 2
+  replicates: 2
+  workers: 2
+"""
+
+
+def write_texts(root: Path) -> None:
+    rng = random.Random(0)
+    texts = {
+        "count": lambda: " ".join(str(n) for n in range(start := rng.randrange(100), start + 60)),
+        "words": lambda: " ".join(rng.choice(["alpha", "beta", "gamma", "delta"]) for _ in range(40)),
+        "noise": lambda: "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(200)),
+    }
+    for name, make in texts.items():
+        lines = [json.dumps({"text": make(), "id": f"{name}-{i}"}) for i in range(120)]
+        (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def study_folder(tmp_path: Path) -> StudyFolder:
+    """Prepared, not swept."""
+    write_texts(tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    folder = StudyFolder.open(tmp_path)
+    prepare_corpus(folder)
+    return folder

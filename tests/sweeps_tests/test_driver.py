@@ -1,0 +1,155 @@
+"""The driver against real processes: killed workers, a killed driver, damaged records, two drivers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixlab.errors import SweepError
+from mixlab.folder import StudyFolder
+from mixlab.specs import RunRecord
+from sweeps.driver import Watcher, first_specs, open_study, run_sweep
+from sweeps.executors.base import Finished, Job, Progress, Restarted
+from sweeps.executors.local import LocalExecutor
+from sweeps.ledger import Ledger
+from sweeps.study import MixtureStudy
+from sweeps.tracking import NoTracker
+
+
+def sweep(folder: StudyFolder, **options: object) -> list[RunRecord]:
+    executor = LocalExecutor(folder.corpus, 2, checkpoints=folder.checkpoints)
+    return list(run_sweep(folder, executor, NoTracker(), Watcher(), **options).records)  # type: ignore[arg-type]
+
+
+def table(folder: StudyFolder) -> pd.DataFrame:
+    return pd.read_parquet(folder.runs).drop(columns="wall_seconds")
+
+
+def test_a_sweep_runs_and_a_second_call_repeats_nothing(study_folder: StudyFolder) -> None:
+    records = sweep(study_folder)
+    assert {record.status for record in records} == {"done"}
+    assert all(len(record.points) == 3 for record in records)
+    frame = table(study_folder)
+    assert len(frame) == 3 * len(records)
+    assert np.allclose(frame[[c for c in frame if c.startswith("mix.")]].sum(axis=1), 1)
+    assert np.allclose(frame["loss"], 0.6 * frame["loss.count"] + 0.4 * frame["loss.words"])
+    stamps = {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
+
+    class Nothing:
+        def run(self, jobs: object) -> object:
+            raise AssertionError("a finished run was repeated")
+
+    run_sweep(study_folder, Nothing(), NoTracker(), Watcher())  # type: ignore[arg-type]
+    assert stamps == {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
+    pd.testing.assert_frame_equal(table(study_folder), frame)
+
+
+def test_a_killed_driver_goes_on_to_the_same_table(study_folder: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> None:
+    command = [sys.executable, "-m", "mixlab", "sweep", str(study_folder.root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(study_folder.ledger.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
+    assert 3 <= len(kept) < len(first_specs(open_study(study_folder)))
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    for name, stamp in kept.items():
+        assert (study_folder.ledger / name).stat().st_mtime_ns == stamp
+    resumed = table(study_folder)
+    whole = StudyFolder(tmp_path_factory.mktemp("whole"))
+    for name in ("study.yaml", "count.jsonl", "words.jsonl", "noise.jsonl"):
+        (whole.root / name).write_bytes((study_folder.root / name).read_bytes())
+    subprocess.run([sys.executable, "-m", "mixlab", "prepare", str(whole.root)], check=True, capture_output=True)
+    sweep(whole)
+    pd.testing.assert_frame_equal(resumed, table(whole))
+
+
+def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> None:
+    specs = first_specs(open_study(study_folder))[:2]
+    jobs: list[Job] = [(spec,) for spec in specs]
+    executor = LocalExecutor(study_folder.corpus, 1)
+    finished: list[RunRecord] = []
+    restarts = 0
+    killed = False
+    for event in executor.run(jobs):
+        if isinstance(event, Progress) and not killed:
+            killed = True
+            children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True).stdout.split()
+            for child in children:
+                command = Path(f"/proc/{child}/cmdline")
+                if command.exists() and b"spawn_main" in command.read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+        elif isinstance(event, Restarted):
+            restarts += 1
+            assert event.exit_code == -signal.SIGKILL
+        elif isinstance(event, Finished):
+            finished += event.records
+    assert killed
+    assert restarts == 1
+    assert sorted(record.attempts for record in finished) == [1, 2]
+    assert {record.status for record in finished} == {"done"}
+
+
+def test_a_torn_record_is_set_aside_and_made_again(study_folder: StudyFolder) -> None:
+    sweep(study_folder)
+    victim = next(study_folder.ledger.glob("*.json"))
+    before = table(study_folder)
+    victim.write_bytes(victim.read_bytes()[:100])
+
+    class Listener(Watcher):
+        warnings: list[str] = []
+
+        def warn(self, message: str) -> None:
+            self.warnings.append(message)
+
+    executor = LocalExecutor(study_folder.corpus, 1)
+    run_sweep(study_folder, executor, NoTracker(), Listener())
+    assert any(victim.name in warning for warning in Listener.warnings)
+    pd.testing.assert_frame_equal(table(study_folder), before)
+
+
+def test_a_second_driver_is_refused_and_the_holder_named(study_folder: StudyFolder) -> None:
+    with Ledger(study_folder.ledger).lock(), pytest.raises(SweepError, match=f"in use by process {os.getpid()}"):
+        sweep(study_folder)
+
+
+def test_the_optuna_study_is_rebuilt_from_the_ledger(study_folder: StudyFolder) -> None:
+    records = sweep(study_folder)
+    study = open_study(study_folder)
+
+    def values() -> list[float]:
+        opened = MixtureStudy("tiny", study_folder.optuna, study.space, study.longest, "tpe", 0)
+        return sorted(opened.values())
+
+    before = values()
+    assert len(before) == 7
+    best = min(r.points[-1].losses["count"] * 0.6 + r.points[-1].losses["words"] * 0.4 for r in records)
+    assert before[0] >= best
+    study_folder.optuna.unlink()
+    sweep(study_folder)
+    assert values() == before
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "law"])
+def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(study_folder: StudyFolder, sampler: str) -> None:
+    text = study_folder.config_file.read_text()
+    text += f"  rounds: 2\n  proposals: 2\n  sampler: {sampler}\ntarget: {{flops: 4e9, law: effective-data}}\n"
+    study_folder.config_file.write_text(text)
+    folder = StudyFolder.open(study_folder.root)
+    records = sweep(folder)
+    mixtures = {record.spec.mixture for record in records}
+    assert len(mixtures) == 9
+    again = sweep(StudyFolder.open(folder.root))
+    assert [record.run_id for record in again] == [record.run_id for record in records]

@@ -1,0 +1,86 @@
+"""Designs and plans: spread, inside the bounds, costed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixlab.errors import ConfigError, InfeasibleError
+from mixlab.flops import training_flops
+from mixlab.folder import StudyFolder
+from mixlab.mixture import Domain, Mixture, MixtureSpace
+from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
+from sweeps.driver import first_round, first_specs, open_study
+from sweeps.plan import stacks
+
+
+@settings(max_examples=25, deadline=None)
+@given(domains=st.integers(2, 8), seed=st.integers(0, 99), kind=st.sampled_from(["dirichlet", "sobol"]))
+def test_a_design_is_distinct_inside_its_bounds_and_reproducible(domains: int, seed: int, kind: str) -> None:
+    space = MixtureSpace(
+        tuple(Domain(f"d{i}", 1000.0 * (i + 1)) for i in range(domains)), {"d0": 0.05}, {"d1": 0.7}, max_epochs=4
+    )
+    count = 2 * domains + 4
+    mixtures = draw_mixtures(space, space.proportional(), count, kind=kind, seed=seed, tokens=800)
+    points = np.array([mixture.array(space.names) for mixture in mixtures])
+    assert len(mixtures) == count
+    assert all(space.contains(mixture, 800, tolerance=1e-6) for mixture in mixtures)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)[np.triu_indices(count, 1)]
+    assert distances.min() >= NEAR_DUPLICATE
+    assert mixtures == draw_mixtures(space, space.proportional(), count, kind=kind, seed=seed, tokens=800)
+
+
+def test_a_design_begins_with_the_prior_and_the_uniform_mixture() -> None:
+    space = MixtureSpace((Domain("a", 1e6), Domain("b", 3e6)))
+    prior = space.proportional()
+    mixtures = draw_mixtures(space, prior, 6, kind="dirichlet", seed=0, tokens=1000)
+    assert mixtures[0] == prior
+    assert dict(mixtures[1]) == {"a": 0.5, "b": 0.5}
+
+
+def test_bounds_without_room_are_refused() -> None:
+    space = MixtureSpace((Domain("a"), Domain("b")), lower={"a": 0.5, "b": 0.499})
+    with pytest.raises(InfeasibleError, match="room for 5 different mixtures"):
+        draw_mixtures(space, Mixture({"a": 0.5, "b": 0.5}), 5, kind="sobol", seed=0, tokens=0)
+
+
+def test_budgets_are_isoflops_and_every_mixture_meets_the_reference_size(study_folder: StudyFolder) -> None:
+    study = open_study(study_folder)
+    specs = first_specs(study)
+    for spec in specs:
+        for budget, tokens in zip(study.config.sweep.budgets, spec.tokens, strict=True):
+            assert training_flops(spec.shape, tokens) == pytest.approx(budget, rel=1e-3)
+    reference = study.shapes[study.reference]
+    at_reference = {spec.mixture for spec in specs if spec.shape == reference}
+    assert at_reference == {spec.mixture for spec in specs}
+    assert len(at_reference) == len(first_round(study)) == 7
+    prior_sizes = {spec.shape for spec in specs if spec.mixture == specs[0].mixture}
+    assert prior_sizes == set(study.shapes)
+    replicated = [spec for spec in specs if spec.seed != study.config.seed * 1000]
+    assert len(replicated) == 2
+
+
+def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> None:
+    specs = first_specs(open_study(study_folder))
+    jobs = stacks(specs, 4)
+    assert sorted(spec.run_id for job in jobs for spec in job) == sorted(spec.run_id for spec in specs)
+    assert max(len(job) for job in jobs) == 4
+    assert all(len({(spec.shape, spec.tokens) for spec in job}) == 1 for job in jobs)
+    costs = [sum(spec.flops for spec in job) for job in jobs]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_too_small_a_budget_is_refused_when_planning(study_folder: StudyFolder) -> None:
+    text = study_folder.config_file.read_text().replace('"3e8", ', '"1e6", ')
+    study_folder.config_file.write_text(text)
+    with pytest.raises(ConfigError, match="at least 20 steps"):
+        open_study(StudyFolder.open(study_folder.root))
+
+
+def test_demand_beyond_supply_is_refused_when_planning(study_folder: StudyFolder) -> None:
+    text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 0.01")
+    study_folder.config_file.write_text(text)
+    with pytest.raises(InfeasibleError, match="at most 0.01 epochs"):
+        open_study(StudyFolder.open(study_folder.root))
