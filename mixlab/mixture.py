@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 
 SUM_TOLERANCE = 1e-6
+ROUNDING = 1e-12
 
 Array = NDArray[np.float64]
 
@@ -55,7 +56,10 @@ class Mixture(Mapping[str, float]):
                 f"the weights of a mixture must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})",
                 "correct the weights, or normalise them with Mixture.normalized",
             )
-        object.__setattr__(self, "weights", tuple((name, weight / total) for name, weight in pairs))
+        if abs(total - 1) > ROUNDING:
+            pairs = tuple((name, weight / total) for name, weight in pairs)
+        # Otherwise kept to the last bit: a mixture that is written and read again is the same mixture.
+        object.__setattr__(self, "weights", pairs)
 
     @classmethod
     def normalized(cls, weights: Mapping[str, float]) -> Mixture:
