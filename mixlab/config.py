@@ -109,6 +109,8 @@ class ProxyConfig(Section):
         tied: share the embedding with the head.
         batch_tokens: tokens in a batch; absent: the rule of `proxies.recipe` from the size and the tokens.
         learning_rate: peak at the base width; absent: the rule of `proxies.recipe`.
+        min_tokens_per_param: a size is not trained at budgets that buy it fewer tokens per parameter: such runs are
+            far from compute-optimal and end before their loss follows a power law.
         decay_fraction: share of each budget spent on the decay to zero.
         eval_tokens: validation tokens per domain and evaluation.
         device: `auto` takes CUDA where there is one.
@@ -119,6 +121,7 @@ class ProxyConfig(Section):
     tied: bool = False
     batch_tokens: Quantity | None = None
     learning_rate: float | None = Field(None, gt=0)
+    min_tokens_per_param: float = Field(2.0, ge=0)
     decay_fraction: float = Field(0.2, gt=0, lt=1)
     eval_tokens: Quantity = Field("16K", validate_default=True)
     device: Literal["auto", "cpu", "cuda"] = "auto"

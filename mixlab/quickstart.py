@@ -18,6 +18,7 @@ from mixlab.units import format_seconds
 
 # What the model is for. The other domains are there to be useful, or not.
 OBJECTIVE = {"python": 0.4, "prose": 0.3, "tests": 0.2, "cpp_headers": 0.1}
+OTHERS = ("tables", "licences", "metadata")
 
 
 @click.command()
@@ -66,7 +67,8 @@ def _write_study(directory: Path, seed: int) -> None:
             "install mixlab with its dependencies by pip, or start from your own files with `mixlab init`",
         )
     preset = (files("sweeps") / "presets" / "quickstart.yaml").read_text()
-    domains = "\n".join(f"  {name}: texts/{name}.jsonl.gz" for name in sizes)
+    names = [name for name in (*OBJECTIVE, *OTHERS) if name in sizes]
+    domains = "\n".join(f"  {name}: texts/{name}.jsonl.gz" for name in names)
     objective = ", ".join(f"{name}: {weight}" for name, weight in OBJECTIVE.items())
     text = (
         preset.replace("seed: 0", f"seed: {seed}")

@@ -143,15 +143,13 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, devi
 
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:
     console = Console()
+    budgets = sorted(study.config.sweep.budgets)
     sizes = Table(title=f"{study.config.name}: {plan['runs']} runs, {plan['points']} points", title_justify="left")
-    for heading in (
-        "model",
-        "parameters",
-        *(f"tokens at {format_quantity(c)}" for c in sorted(study.config.sweep.budgets)),
-    ):
+    for heading in ("model", "parameters", *(f"tokens at {format_quantity(budget)} FLOPs" for budget in budgets)):
         sizes.add_column(heading, justify="right")
     for shape, tokens in zip(study.shapes, study.tokens, strict=True):
-        sizes.add_row(shape.label, format_quantity(shape.params), *(format_quantity(count) for count in tokens))
+        skipped = [""] * (len(budgets) - len(tokens))  # too few tokens per parameter
+        sizes.add_row(shape.label, format_quantity(shape.params), *skipped, *map(format_quantity, tokens))
     console.print(sizes)
     console.print(
         f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"

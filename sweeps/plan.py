@@ -32,7 +32,7 @@ class Study:
         config: the study file.
         inventory: the prepared corpus.
         shapes: the ladder, smallest first.
-        tokens: by shape, the token count of each budget, ascending.
+        tokens: by shape, the token counts of the budgets it is trained at, ascending.
         space: the mixtures that may be trained.
         prior: the mixture that the design surrounds.
     """
@@ -55,7 +55,7 @@ class Study:
         proxies = config.proxies
         shapes = ladder(list(proxies.sizes), inventory.vocab_size, proxies.context, proxies.tied)
         budgets = sorted(config.sweep.budgets)
-        tokens = tuple(tuple(round(c / training_flops(shape, 1)) for c in budgets) for shape in shapes)
+        tokens = tuple(_affordable(shape, budgets, proxies.min_tokens_per_param) for shape in shapes)
         space = MixtureSpace(inventory.domains, config.mixtures.min, config.mixtures.max, config.mixtures.max_epochs)
         longest = max(counts[-1] for counts in tokens)
         space.bounds(longest)
@@ -105,11 +105,27 @@ class Study:
             spec = self.spec_at(self.prior, shape, counts, 0)
             if spec.steps(counts[0]) < MIN_STEPS:
                 raise ConfigError(
-                    f"every run needs at least {MIN_STEPS} steps, but at {shape.params:,} parameters the smallest "
-                    f"budget of {min(self.config.sweep.budgets):.3g} FLOPs gives {spec.steps(counts[0])} of "
-                    f"{spec.batch_tokens} tokens",
+                    f"every run needs at least {MIN_STEPS} steps, but at {shape.params:,} parameters the shortest "
+                    f"has {spec.steps(counts[0])} of {spec.batch_tokens} tokens",
                     "raise the smallest budget, drop the largest size, or set a smaller proxies.batch_tokens",
                 )
+
+
+def _affordable(shape: ModelShape, budgets: Sequence[float], min_tokens_per_param: float) -> tuple[int, ...]:
+    """Token counts of the budgets that buy enough tokens for this size.
+
+    Raises:
+        ConfigError: when none does.
+    """
+    counts = [round(budget / training_flops(shape, 1)) for budget in budgets]
+    kept = tuple(count for count in counts if count >= min_tokens_per_param * shape.params)
+    if not kept:
+        raise ConfigError(
+            f"a size must get at least {min_tokens_per_param:g} tokens per parameter at some budget, but "
+            f"{shape.params:,} parameters get {counts[-1] / shape.params:.2g} at {max(budgets):.3g} FLOPs",
+            "drop this size, raise the largest budget, or lower proxies.min_tokens_per_param",
+        )
+    return kept
 
 
 def design_specs(study: Study, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
