@@ -102,7 +102,8 @@ class ModelShape:
         shape = best[1]
         if abs(math.log(shape.params / params)) > 0.5:
             raise ConfigError(
-                f"no model with a vocabulary of {vocab_size} has about {params:.3g} parameters (nearest: {shape.params:.3g})",
+                f"no model with a vocabulary of {vocab_size} has about {params:.3g} parameters "
+                f"(nearest: {shape.params:.3g})",
                 "choose sizes at least a few times vocabulary * 8, or a smaller vocabulary",
             )
         return shape

@@ -57,8 +57,9 @@ def load_yaml(path: Path) -> Document:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise ConfigError(f"{path}:{_line(event)}: anchors and aliases are not allowed", "write the value out")
-            if getattr(event, "tag", None) not in (None, "!"):
-                raise ConfigError(f"{path}:{_line(event)}: tag `{event.tag}` is not allowed", "remove the tag")
+            tag = getattr(event, "tag", None)
+            if tag not in (None, "!"):
+                raise ConfigError(f"{path}:{_line(event)}: tag `{tag}` is not allowed", "remove the tag")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from mixlab.errors import SweepError
@@ -50,7 +50,9 @@ class MixtureStudy:
             ) from error
         self._space, self._tokens, self._seed = space, tokens, seed
         self._sampler = sampler
-        self._distributions = {f"x.{domain}": FloatDistribution(0.0, 1.0) for domain in space.names}
+        self._distributions: dict[str, BaseDistribution] = {
+            f"x.{domain}": FloatDistribution(0.0, 1.0) for domain in space.names
+        }
 
     def ask(self) -> Mixture:
         """A new mixture from the sampler, as a running trial."""

@@ -108,10 +108,8 @@ def levenberg_marquardt(
         done = (small[index] >= PATIENCE) | stuck | (value[index] < 1e-25)
         active[index[done]] = False
     edge = ((theta <= lower + 1e-9) | (theta >= upper - 1e-9)) & report
-    status = tuple(
-        BOUND_HIT if hit else MAX_ITER if unfinished else CONVERGED
-        for hit, unfinished in zip(edge.any(axis=1).tolist(), active.tolist(), strict=True)
-    )
+    hits = np.any(edge, axis=1)
+    status = tuple(BOUND_HIT if hits[s] else MAX_ITER if active[s] else CONVERGED for s in range(count))
     return Solution(theta, value, status)
 
 

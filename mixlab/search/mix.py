@@ -73,7 +73,7 @@ def minimise_mixture(
         return gradient + kl * (np.log(np.maximum(h, SMALLEST) / anchor) + 1) if kl else gradient
 
     given = [start.array(space.names) for start in starts]
-    drawn = rng.dirichlet(np.ones(K), RANDOM_STARTS) if not given or len(given) < RANDOM_STARTS else []
+    drawn = rng.dirichlet(np.ones(K), max(0, RANDOM_STARTS - len(given)))
     points = space.project(np.array([*given, np.full(K, 1 / K), *drawn]), tokens)
     smooth = bool(np.any(surface.gradient(points[0], params, tokens) != 0))
     if not smooth:

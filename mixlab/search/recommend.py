@@ -358,15 +358,16 @@ def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
     """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
     found = []
     ours = surface.draws(_array(surface, answer.mixture), answer.params, answer.tokens)[:, 0]
-    for name, baseline in answer.baselines.items():
+    for key, baseline in answer.baselines.items():
+        name = key.replace("_", " ")
         theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
         if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
             found.append(
-                f"the {name.replace('_', ' ')} mixture is predicted better, but lies outside the bounds or caps"
+                f"the {name} mixture is predicted better, but lies outside the bounds or caps"
             )
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
             found.append(
-                f"the gain over the {name.replace('_', ' ')} mixture is not certain: its 90% interval includes 0"
+                f"the gain over the {name} mixture is not certain: its 90% interval includes 0"
             )
     return found
 

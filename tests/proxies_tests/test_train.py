@@ -67,7 +67,7 @@ def test_resume_equals_uninterrupted_bitwise(
 ) -> None:
     whole = train_run(spec, texts, checkpoints=tmp_path / "whole")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     seen = 0
@@ -76,9 +76,9 @@ def test_resume_equals_uninterrupted_bitwise(
         nonlocal seen
         seen += tokens
         if seen > 2000:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train_run(spec, texts, checkpoints=tmp_path / "cut", progress=stop)
     assert (tmp_path / "cut" / f"{spec.run_id}.trunk.safetensors").exists()
     processed: list[int] = []

@@ -21,7 +21,7 @@ domains:
 objective: {count: 0.6, words: 0.4}
 corpus: {validation_fraction: 0.2}
 mixtures: {prior: uniform, max_epochs: 100}
-proxies: {sizes: [9K, 14K, 25K], context: 32, eval_tokens: 500, batch_tokens: 128}
+proxies: {sizes: [6K, 14K, 25K], context: 32, eval_tokens: 500, batch_tokens: 128}
 sweep:
   budgets: ["3e8", "6e8", "1.2e9"]
   mixtures: 7
@@ -33,8 +33,13 @@ sweep:
 
 def write_texts(root: Path) -> None:
     rng = random.Random(0)
+
+    def counting() -> str:
+        start = rng.randrange(100)
+        return " ".join(str(number) for number in range(start, start + 60))
+
     texts = {
-        "count": lambda: " ".join(str(n) for n in range(start := rng.randrange(100), start + 60)),
+        "count": counting,
         "words": lambda: " ".join(rng.choice(["alpha", "beta", "gamma", "delta"]) for _ in range(40)),
         "noise": lambda: "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(200)),
     }

@@ -52,7 +52,9 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(study_folder: StudyFolde
     pd.testing.assert_frame_equal(table(study_folder), frame)
 
 
-def test_a_killed_driver_goes_on_to_the_same_table(study_folder: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_killed_driver_goes_on_to_the_same_table(
+    study_folder: StudyFolder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     command = [sys.executable, "-m", "mixlab", "sweep", str(study_folder.root)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -108,15 +110,15 @@ def test_a_torn_record_is_set_aside_and_made_again(study_folder: StudyFolder) ->
     before = table(study_folder)
     victim.write_bytes(victim.read_bytes()[:100])
 
-    class Listener(Watcher):
-        warnings: list[str] = []
+    warnings: list[str] = []
 
+    class Listener(Watcher):
         def warn(self, message: str) -> None:
-            self.warnings.append(message)
+            warnings.append(message)
 
     executor = LocalExecutor(study_folder.corpus, 1)
     run_sweep(study_folder, executor, NoTracker(), Listener())
-    assert any(victim.name in warning for warning in Listener.warnings)
+    assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)
 
 

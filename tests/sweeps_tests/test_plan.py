@@ -82,5 +82,5 @@ def test_too_small_a_budget_is_refused_when_planning(study_folder: StudyFolder) 
 def test_demand_beyond_supply_is_refused_when_planning(study_folder: StudyFolder) -> None:
     text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 0.01")
     study_folder.config_file.write_text(text)
-    with pytest.raises(InfeasibleError, match="at most 0.01 epochs"):
+    with pytest.raises(InfeasibleError, match=r"at most 0\.01 epochs"):
         open_study(StudyFolder.open(study_folder.root))
