@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from mixlab.corpus.prepare import prepare_corpus
 from mixlab.folder import StudyFolder
+from sweeps.driver import Watcher, run_sweep
+from sweeps.executors.local import LocalExecutor
+from sweeps.tracking import NoTracker
 
 STUDY = """
 name: tiny
@@ -21,9 +25,9 @@ domains:
 objective: {count: 0.6, words: 0.4}
 corpus: {validation_fraction: 0.2}
 mixtures: {prior: uniform, max_epochs: 100}
-proxies: {sizes: [6K, 14K, 25K], context: 32, eval_tokens: 500, batch_tokens: 128}
+proxies: {sizes: [6K, 14K, 25K], context: 32, eval_tokens: 500, batch_tokens: 64, min_tokens_per_param: 0}
 sweep:
-  budgets: ["3e8", "6e8", "1.2e9"]
+  budgets: ["4e8", "8e8", "1.6e9"]
   mixtures: 7
   sizes_per_mixture: 2
   replicates: 2
@@ -56,3 +60,22 @@ def study_folder(tmp_path: Path) -> StudyFolder:
     folder = StudyFolder.open(tmp_path)
     prepare_corpus(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def swept_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was swept, to copy from."""
+    root = tmp_path_factory.mktemp("swept")
+    write_texts(root)
+    (root / "study.yaml").write_text(STUDY)
+    folder = StudyFolder.open(root)
+    prepare_corpus(folder)
+    run_sweep(folder, LocalExecutor(folder.corpus, 2), NoTracker(), Watcher())
+    return root
+
+
+@pytest.fixture
+def swept_folder(swept_once: Path, tmp_path: Path) -> StudyFolder:
+    """A fresh copy of a swept study."""
+    shutil.copytree(swept_once, tmp_path / "study")
+    return StudyFolder.open(tmp_path / "study")

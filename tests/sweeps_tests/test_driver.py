@@ -33,8 +33,10 @@ def table(folder: StudyFolder) -> pd.DataFrame:
     return pd.read_parquet(folder.runs).drop(columns="wall_seconds")
 
 
-def test_a_sweep_runs_and_a_second_call_repeats_nothing(study_folder: StudyFolder) -> None:
-    records = sweep(study_folder)
+def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolder) -> None:
+    study_folder = swept_folder
+    records = list(Ledger(study_folder.ledger).records().values())
+    assert {record.run_id for record in records} == {spec.run_id for spec in first_specs(open_study(study_folder))}
     assert {record.status for record in records} == {"done"}
     assert all(len(record.points) == 3 for record in records)
     frame = table(study_folder)
@@ -104,8 +106,8 @@ def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> N
     assert {record.status for record in finished} == {"done"}
 
 
-def test_a_torn_record_is_set_aside_and_made_again(study_folder: StudyFolder) -> None:
-    sweep(study_folder)
+def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) -> None:
+    study_folder = swept_folder
     victim = next(study_folder.ledger.glob("*.json"))
     before = table(study_folder)
     victim.write_bytes(victim.read_bytes()[:100])
@@ -127,7 +129,8 @@ def test_a_second_driver_is_refused_and_the_holder_named(study_folder: StudyFold
         sweep(study_folder)
 
 
-def test_the_optuna_study_is_rebuilt_from_the_ledger(study_folder: StudyFolder) -> None:
+def test_the_optuna_study_is_rebuilt_from_the_ledger(swept_folder: StudyFolder) -> None:
+    study_folder = swept_folder
     records = sweep(study_folder)
     study = open_study(study_folder)
 
@@ -145,11 +148,11 @@ def test_the_optuna_study_is_rebuilt_from_the_ledger(study_folder: StudyFolder) 
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "law"])
-def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(study_folder: StudyFolder, sampler: str) -> None:
-    text = study_folder.config_file.read_text()
+def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder: StudyFolder, sampler: str) -> None:
+    text = swept_folder.config_file.read_text()
     text += f"  rounds: 2\n  proposals: 2\n  sampler: {sampler}\ntarget: {{flops: 4e9, law: effective-data}}\n"
-    study_folder.config_file.write_text(text)
-    folder = StudyFolder.open(study_folder.root)
+    swept_folder.config_file.write_text(text)
+    folder = StudyFolder.open(swept_folder.root)
     records = sweep(folder)
     mixtures = {record.spec.mixture for record in records}
     assert len(mixtures) == 9

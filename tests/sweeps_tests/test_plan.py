@@ -36,8 +36,8 @@ def test_a_design_begins_with_the_prior_and_the_uniform_mixture() -> None:
     space = MixtureSpace((Domain("a", 1e6), Domain("b", 3e6)))
     prior = space.proportional()
     mixtures = draw_mixtures(space, prior, 6, kind="dirichlet", seed=0, tokens=1000)
-    assert mixtures[0] == prior
-    assert dict(mixtures[1]) == {"a": 0.5, "b": 0.5}
+    assert dict(mixtures[0]) == pytest.approx(dict(prior))
+    assert dict(mixtures[1]) == pytest.approx({"a": 0.5, "b": 0.5})
 
 
 def test_bounds_without_room_are_refused() -> None:
@@ -73,7 +73,7 @@ def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> No
 
 
 def test_too_small_a_budget_is_refused_when_planning(study_folder: StudyFolder) -> None:
-    text = study_folder.config_file.read_text().replace('"3e8", ', '"1e6", ')
+    text = study_folder.config_file.read_text().replace('"4e8", ', '"1e7", ')
     study_folder.config_file.write_text(text)
     with pytest.raises(ConfigError, match="at least 20 steps"):
         open_study(StudyFolder.open(study_folder.root))
