@@ -2,7 +2,7 @@
 
 The peak rate transfers over width as in muP (Yang et al. 2022): matrices inside the network take
 `base * BASE_WIDTH / width`, the embedding and the norms take `base` (see `proxies.optim`). The batch grows with the
-tokens, as the critical batch does (McCandlish et al. 2018), and is the same over the whole trunk, so that the
+tokens (about D^(1/3), Bergsma et al. 2025), and is the same over the whole trunk, so that the
 branches of one trunk differ in nothing but their length.
 """
 
@@ -17,14 +17,14 @@ from mixlab.specs import Recipe
 
 BASE_WIDTH = 64
 BASE_LEARNING_RATE = 0.005  # at BASE_BATCH_TOKENS
-BATCH_EXPONENT = 0.5
+BATCH_EXPONENT = 1 / 3
 BASE_BATCH_TOKENS = 512  # at BASE_TOKENS
 BASE_TOKENS = 4e5
 WARMUP_SHARE = 0.1  # of the shortest branch
 
 
 def batch_sequences(tokens: float, context: int) -> int:
-    """Sequences per batch for a run of `tokens`: the square-root rule, rounded to a power of two, at least 1."""
+    """Sequences per batch for a run of `tokens`: the rule above, rounded to a power of two, at least 1."""
     wanted = BASE_BATCH_TOKENS * (tokens / BASE_TOKENS) ** BATCH_EXPONENT / context
     return max(1, 2 ** round(math.log2(wanted))) if wanted > 1 else 1
 

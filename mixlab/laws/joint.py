@@ -2,8 +2,11 @@
 
     joint-additive   E + 1 / sum_i C_i h_i^g_i + A N^-alpha + B D^-beta            (Shukor et al. 2025, additive)
     joint            E + (sum_i CA_i h_i)^gA N^-alpha + (sum_i CB_i h_i)^gB D^-beta (Shukor et al. 2025, joint)
-    effective-data   E + A N^-alpha + B (D sum_i c_i h_i)^-beta, max c_i = 1        (ours: `joint` with gB = -beta and a
-                     model term that does not see the mixture; c_i is what a token of domain i is worth for the target)
+    effective-data   E + (u^(1/gamma) + v^(1/gamma))^gamma, u = A N^-alpha, v = B (D sum_i c_i h_i)^-beta, max c_i = 1
+                     (ours; c_i is what a token of domain i is worth for the target, relative to the best domain)
+
+In `effective-data` gamma says how the two limits combine: at 1 they add, as in Hoffmann et al. 2022; below 1 the larger
+one hides the smaller, so that a small model gains less from more data, as in Kaplan et al. 2020, equation 1.5.
 
 All coefficients of domains are positive, stored as logarithms; a domain without worth runs to the lower bound, which
 is no failure.
@@ -21,42 +24,67 @@ from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
 from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
 
 LOG_SHARE_BOX = (-9.0, 9.0)
+GAMMA_BOX = (0.1, 3.0)
 
 
 class EffectiveData(ParametricLaw):
-    """theta = (log E, log A, log alpha, log beta, k_1 .. k_K), the data term exp(-beta (y + log sum_i e^k_i h_i))."""
+    """theta = (log E, log A, log alpha, log beta, log gamma, k_1 .. k_K); c_i is in proportion to e^k_i.
+
+    With u = A N^-alpha and v = (D sum_i e^k_i h_i)^-beta the loss is E + (u^(1/gamma) + v^(1/gamma))^gamma.
+    """
 
     name = "effective-data"
     needs = frozenset({"params", "tokens", "mixture"})
     delta = 5e-3
 
     def size(self, domains: int) -> int:
-        return 4 + domains
+        return 5 + domains
 
     def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        E, A, alpha, beta, worth, total = self._parts(theta, mixture)
-        in_n = A * np.exp(-alpha * x)
-        amount = y + np.log(total)
-        in_d = np.exp(np.clip(-beta * amount, -60, 60))
-        shares = worth[:, None, :] * mixture / total[:, :, None]
-        head = np.stack([np.broadcast_to(E, in_n.shape), in_n, -alpha * x * in_n, -beta * amount * in_d], axis=-1)
-        return E + in_n + in_d, np.concatenate([head, (-beta * in_d)[:, :, None] * shares], axis=-1)
+        E, log_A, alpha, beta, gamma = self._head(theta)
+        shares, log_total = self._shares(theta, mixture)
+        log_u, log_v = log_A - alpha * x, -beta * (y + log_total)
+        reducible, p, q, log_sum = self._combine(log_u, log_v, gamma)
+        columns = (
+            np.broadcast_to(E, reducible.shape),
+            reducible * p,
+            -alpha * x * reducible * p,
+            log_v * reducible * q,
+            reducible * (gamma * log_sum - p * log_u - q * log_v),
+        )
+        by_domain = (-beta * reducible * q)[:, :, None] * shares
+        return E + reducible, np.concatenate([np.stack(columns, axis=-1), by_domain], axis=-1)
 
     def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
-        _, _, _, beta, worth, total = self._parts(theta, mixture)
-        in_d = np.exp(np.clip(-beta * (y + np.log(total)), -60, 60))
-        return (-beta * in_d / total)[:, :, None] * worth[:, None, :]
+        _, log_A, alpha, beta, gamma = self._head(theta)
+        _, log_total = self._shares(theta, mixture)
+        log_u, log_v = log_A - alpha * x, -beta * (y + log_total)
+        reducible, _, q, _ = self._combine(log_u, log_v, gamma)
+        worth = np.exp(theta[:, None, 5:] - log_total[:, :, None])
+        return (-beta * reducible * q)[:, :, None] * worth
 
-    def _parts(self, theta: Array, mixture: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-        E, A, alpha, beta = np.exp(theta[:, :4].T)[:, :, None]
-        worth = np.exp(theta[:, 4:])
-        return E, A, alpha, beta, worth, np.maximum(worth @ mixture.T, 1e-12)
+    def _head(self, theta: Array) -> tuple[Array, Array, Array, Array, Array]:
+        E, alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (0, 2, 3, 4))
+        return E, theta[:, 1, None], alpha, beta, gamma
+
+    def _shares(self, theta: Array, mixture: Array) -> tuple[Array, Array]:
+        """e^k_i h_i as a share of their sum (S, M, K), and the log of the sum (S, M)."""
+        top = theta[:, 5:].max(axis=1)
+        worth = np.exp(theta[:, 5:] - top[:, None])
+        total = np.maximum(worth @ mixture.T, 1e-12)
+        return worth[:, None, :] * mixture / total[:, :, None], np.log(total) + top[:, None]
+
+    def _combine(self, log_u: Array, log_v: Array, gamma: Array) -> tuple[Array, Array, Array, Array]:
+        """(u^(1/gamma) + v^(1/gamma))^gamma, the shares p and q of the two terms in the sum, and the sum's log."""
+        log_sum = np.logaddexp(log_u / gamma, log_v / gamma)
+        p = np.exp(log_u / gamma - log_sum)
+        return np.exp(np.clip(gamma * log_sum, -60, 60)), p, 1 - p, log_sum
 
     def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
         low, high = np.log(EXPONENT_BOX)
-        lower = np.array([-12.0, -12.0, low, low, *[-14.0] * domains])
-        upper = np.array([6.0, 12.0, high, high, *[30.0] * domains])
-        return lower, upper, np.array([False, False, True, True, *[False] * domains])
+        lower = np.array([-12.0, -12.0, low, low, np.log(GAMMA_BOX[0]), *[-14.0] * domains])
+        upper = np.array([6.0, 12.0, high, high, np.log(GAMMA_BOX[1]), *[30.0] * domains])
+        return lower, upper, np.array([False, False, True, True, False, *[False] * domains])
 
     def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
         K = rows.mixture.shape[1]
@@ -64,21 +92,22 @@ class EffectiveData(ParametricLaw):
         for base in grid_starts(rows.loss, x, y):
             beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
             level = float(np.clip(-base[2] / beta, -8, 8))
-            starts.append([base[0], base[1], base[3], np.log(beta), *[level] * K])
-        starts += [_jitter(rng, start[:4], level=start[4], count=K) for start in starts[: self.starts // 2]]
-        starts += [_jitter(rng, start[:4], level=start[4], count=K) for start in starts[: self.starts // 2]]
+            for gamma in (1.0, 0.5):
+                scatter = level + rng.normal(0, 0.7, K)
+                starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), *scatter])
         return np.array(starts)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
-        E, A, alpha, beta = (float(value) for value in np.exp(theta[:4]))
-        top = float(theta[4:].max())
+        E, A, alpha, beta, gamma = (float(value) for value in np.exp(theta[:5]))
+        top = float(theta[5:].max())
         return {
             "E": E,
             "A": A * float(np.exp(alpha * centre[0])),
             "alpha": alpha,
             "B": float(np.exp(beta * (centre[1] - top))),
             "beta": beta,
-        } | {f"c.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[4:], strict=True)}
+            "gamma": gamma,
+        } | {f"c.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[5:], strict=True)}
 
 
 class Joint(ParametricLaw):
@@ -217,8 +246,3 @@ class JointAdditive(ParametricLaw):
             | {f"C.{name}": float(np.exp(v)) for name, v in zip(domains, theta[5 : 5 + K], strict=True)}
             | {f"g.{name}": float(np.exp(v)) for name, v in zip(domains, theta[5 + K :], strict=True)}
         )
-
-
-def _jitter(rng: np.random.Generator, head: Sequence[float], level: float, count: int) -> list[float]:
-    """A start with the same head and domain coefficients scattered around `level`."""
-    return [*head, *(level + rng.normal(0, 1.0, count))]

@@ -15,6 +15,8 @@ from mixlab.laws.registry import get_law
 from mixlab.laws.support import require_support, varying
 from mixlab.laws.transfer import TransferError, transfer_error
 
+MIXTURES_PER_COEFFICIENT = 2  # distinct mixtures that each coefficient of a domain must rest on
+
 # Simpler first: a tie goes to the simpler law.
 CANDIDATES = ("chinchilla", "loglinear", "effective-data", "joint", "joint-additive", "linear")
 
@@ -50,12 +52,15 @@ def choose_law(
 ) -> list[Candidate]:
     """The laws that these rows can carry, best first.
 
-    A law is a candidate when all it needs varies in the rows, and when no other quantity that varies is lost on it.
+    A law is a candidate when all it needs varies in the rows, when no other quantity that varies is lost on it, and
+    when there are enough distinct mixtures for its coefficients: a flexible law can predict the next budget of the
+    mixtures it has seen and still be wrong about the ones it has not, where the optimum lies.
 
     Raises:
         FitError: when there is none, with the reason of the simplest law that fits the table.
     """
     present = varying(rows)
+    mixtures, domains = len(np.unique(groups)), len(rows.domains)
     tried: list[Candidate] = []
     refusal: FitError | None = None
     for name in CANDIDATES:
@@ -66,6 +71,13 @@ def choose_law(
             require_support(law, rows)
         except FitError as reason:
             refusal = refusal or reason
+            continue
+        if law.needs and mixtures < MIXTURES_PER_COEFFICIENT * (law.size(domains) - law.size(0)):
+            refusal = refusal or FitError(
+                f"the law `{name}` has {law.size(domains) - law.size(0)} coefficients of domains and needs at least "
+                f"{MIXTURES_PER_COEFFICIENT} distinct mixtures for each, but got {mixtures}",
+                "add mixtures, or choose the law by name to fit it all the same",
+            )
             continue
         error = transfer_error(law, rows, losses, weights, flops, groups, seed)
         tried.append(Candidate(name, error, law.size(len(rows.domains))))

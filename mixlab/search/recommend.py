@@ -362,13 +362,9 @@ def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
         name = key.replace("_", " ")
         theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
         if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
-            found.append(
-                f"the {name} mixture is predicted better, but lies outside the bounds or caps"
-            )
+            found.append(f"the {name} mixture is predicted better, but lies outside the bounds or caps")
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
-            found.append(
-                f"the gain over the {name} mixture is not certain: its 90% interval includes 0"
-            )
+            found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
     return found
 
 
