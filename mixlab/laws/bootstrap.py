@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from mixlab.laws.base import Array
+
+SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
 
 
 def bootstrap_weights(run: NDArray[np.int64], count: int, seed: int) -> Array:
@@ -20,7 +25,13 @@ def bootstrap_weights(run: NDArray[np.int64], count: int, seed: int) -> Array:
 
 
 def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:
-    """Index of each row's mixture, shape (n,); mixtures equal to 4 digits are one."""
+    """Index of each row's mixture, shape (n,).
+
+    Realised shares of one mixture differ a little between budgets, so mixtures closer than `SAME_MIXTURE` (L2) are
+    one, and so are mixtures that a chain of such neighbours connects.
+    """
     if mixture.shape[1] == 0:
         return np.zeros(len(mixture), dtype=np.int64)
-    return np.unique(mixture.round(4), axis=0, return_inverse=True)[1].astype(np.int64).ravel()
+    pairs = cKDTree(mixture).query_pairs(SAME_MIXTURE, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mixture), len(mixture)))
+    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
