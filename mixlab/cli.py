@@ -36,7 +36,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("analysis.commands:plot", "Draw isoFLOP profiles, loss curves, mixtures, predictions."),
     "report": ("analysis.commands:report", "One self-contained HTML page about a study."),
-    "export": ("mixlab.export:export", "A recommendation in a trainer's own syntax."),
 }
 
 

@@ -93,7 +93,7 @@ class EffectiveData(ParametricLaw):
             beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
             level = float(np.clip(-base[2] / beta, -8, 8))
             for gamma in (1.0, 0.5):
-                scatter = [level + float(step) for step in rng.normal(0, 0.7, K)]
+                scatter = [level + float(step) for step in rng.normal(0, 0.7, size=(K,))]
                 starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), *scatter])
         return np.array(starts)
 
