@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
 from mixlab.shapes import ModelShape
+from proxies.functions import cross_entropy, unit_scale
 
 EMBEDDING_STD = 0.3
 ROPE_BASE = 10_000.0
@@ -95,7 +96,7 @@ class Stack:
         """Cross-entropy of every next token in nats, shape (K, B, T), for `sequences` of shape (K, B, T + 1)."""
         logits = self.logits(sequences[..., :-1])
         targets = sequences[..., 1:]
-        return F.cross_entropy(logits.flatten(0, 2).float(), targets.flatten(), reduction="none").view(targets.shape)
+        return cross_entropy(logits.float(), targets)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Next-token logits, shape (K, B, T, V), for `tokens` of shape (K, B, T)."""
@@ -121,7 +122,7 @@ class Stack:
         K, B, T = size
         qkv = torch.bmm(_norm(x, block["attention_norm"]), block["qkv"]).view(K * B, T, 3, self.shape.heads, -1)
         # Queries and keys of unit scale keep the loss finite over a wide band of learning rates (Dehghani et al. 2023).
-        q, k = _rotate(_unit(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4)
+        q, k = _rotate(unit_scale(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4)
         v = qkv[:, :, 2].transpose(1, 2)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return torch.bmm(mixed.transpose(1, 2).reshape(K, B * T, -1), block["attention_out"])
@@ -134,12 +135,7 @@ def _mlp(x: Tensor, block: dict[str, Tensor]) -> Tensor:
 
 def _norm(x: Tensor, gain: Tensor) -> Tensor:
     """RMSNorm over the last dimension; `gain` is (K, d)."""
-    return _unit(x) * gain.unsqueeze(1)
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Scale the last dimension to a root mean square of 1."""
-    return F.rms_norm(x, (x.shape[-1],), eps=1e-6)
+    return unit_scale(x) * gain.unsqueeze(1)
 
 
 def _rope_table(context: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:

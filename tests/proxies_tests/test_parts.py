@@ -17,6 +17,7 @@ from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
 from proxies.checkpoint import Trunk, load_trunk, save_trunk
+from proxies.functions import cross_entropy, unit_scale
 from proxies.model import Stack, parameter_shapes
 from proxies.optim import AdamW
 from proxies.recipe import batch_sequences, make_recipe
@@ -167,3 +168,16 @@ def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(data[: len(data) // 2]))
     with pytest.raises(CorpusError, match="not a whole safetensors file"):
         load_trunk(path, "run")
+
+
+def test_written_out_derivatives_equal_torchs_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 7, dtype=torch.double, generator=generator, requires_grad=True)
+    targets = torch.randint(7, (2, 3), generator=generator)
+    assert torch.autograd.gradcheck(lambda logits: cross_entropy(logits, targets), x)
+    assert torch.autograd.gradcheck(unit_scale, x)
+    reference = torch.nn.functional.cross_entropy(x.flatten(0, 1), targets.flatten(), reduction="none")
+    assert torch.allclose(cross_entropy(x, targets).flatten(), reference)
+    assert torch.allclose(unit_scale(x), torch.nn.functional.rms_norm(x, (7,), eps=1e-6))
+    far = torch.tensor([[200.0, 0.0, -200.0]])  # probabilities that underflow in single precision
+    assert cross_entropy(far, torch.tensor([2])).item() == pytest.approx(400.0)
