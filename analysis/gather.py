@@ -137,7 +137,7 @@ def solve(problem: Problem, surface: Surface, flops: float, seed: int) -> Recomm
         surface,
         problem.space,
         flops,
-        flops_per_token=problem.flops_per_token,
+        cost=problem.cost,
         observed=problem.table,
         prior=problem.prior,
         seed=seed,

@@ -59,6 +59,10 @@ class FlopsPerToken:
         beyond = np.clip(x - self._log_n[-1], 0, None) + np.clip(x - self._log_n[0], None, 0)
         return np.asarray(np.exp(inside + beyond))
 
+    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """FLOPs C to train N parameters on D tokens."""
+        return self(params) * np.asarray(tokens, dtype=float)
+
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
         """Tokens D that spend `flops` on a model of N parameters."""
         return np.asarray(flops, dtype=float) / self(params)

@@ -79,7 +79,7 @@ def status(directory: str, as_json: bool) -> int:
 @click.option(
     "--flops", type=QUANTITY, help="Training FLOPs of each run (default: 4 times the sweep's largest budget)."
 )
-@click.option("--seeds", type=click.IntRange(min=2), default=2, show_default=True, help="Runs per mixture.")
+@click.option("--seeds", type=click.IntRange(min=2), default=3, show_default=True, help="Runs per mixture.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.")
 @json_option
 def verify(directory: str, flops: float | None, seeds: int, workers: int | None, as_json: bool) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.flops import training_flops
@@ -30,7 +31,6 @@ from sweeps.tracking import Tracker
 
 FIRST_REPLICATE = 500  # seeds from here on belong to verification
 RECOMMENDED = "recommended"
-NOISE_ERRORS = 2.0  # a difference counts beyond so many standard errors
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Verification:
     Attributes:
         flops, params, tokens: of every run.
         law: who predicted.
-        noise_floor: the smallest difference of two means that counts (2 standard errors, pooled over seeds).
+        noise_floor: the smallest difference of two means that counts (95%, see `_noise_floor`).
         candidates: recommended, uniform, proportional and best_observed.
         interval_held: whether the recommended mixture's mean lies in its predicted interval.
         winner: the candidate with the lowest mean.
@@ -118,6 +118,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int, bootstrap: 
     Raises:
         ConfigError: when fewer than 2 seeds are asked for.
         FitError: when the runs cannot carry a fit.
+        InfeasibleError: when caps leave nothing to compare with.
     """
     if seeds < 2:
         raise ConfigError(f"a verification needs at least 2 seeds per candidate, but got {seeds}")
@@ -131,7 +132,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int, bootstrap: 
         surface,
         problem.space,
         budget,
-        flops_per_token=problem.flops_per_token,
+        cost=problem.cost,
         observed=problem.table,
         prior=study.prior,
         seed=study.config.seed,
@@ -146,7 +147,15 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int, bootstrap: 
             mixtures[name] = make(tokens)
         except InfeasibleError:
             continue  # said below: the candidate is missing
-    mixtures["best_observed"] = Mixture(answer.baselines["best_observed"]["mixture"])
+    # What was asked of the best run, not its realised shares: an anchor that was best is then trained once.
+    mixtures["best_observed"] = (
+        Ledger(folder.ledger).records()[answer.baselines["best_observed"]["run_id"]].spec.mixture
+    )
+    if len(set(mixtures.values())) < 2:
+        raise InfeasibleError(
+            f"a verification compares mixtures, but only {mixtures[RECOMMENDED]} can be trained at {tokens:,} tokens",
+            "allow more epochs, add text, or verify at fewer --flops",
+        )
     return Proof(study, surface, mixtures, shape, tokens, seeds)
 
 
@@ -170,7 +179,9 @@ def judge(proof: Proof, records: Mapping[str, Sequence[RunRecord]]) -> Verificat
     """Compare what was measured with what was predicted, and the candidates with each other."""
     candidates = {name: _candidate(proof, proof.mixtures[name], runs) for name, runs in records.items()}
     best = candidates[RECOMMENDED]
-    floor = _noise_floor([candidate.measured for candidate in candidates.values()])
+    # Candidates with the same mixture share their runs, which count once.
+    distinct = {proof.mixtures[name]: candidate.measured for name, candidate in candidates.items()}
+    floor = _noise_floor(list(distinct.values()))
     held = best.predicted["low"] <= best.mean <= best.predicted["high"]
     winner = min(candidates, key=lambda name: candidates[name].mean)
     beats = {
@@ -225,10 +236,18 @@ def _candidate(proof: Proof, mixture: Mixture, runs: Sequence[RunRecord]) -> Can
     )
 
 
-def _noise_floor(groups: Sequence[Sequence[float]]) -> float:
-    """`NOISE_ERRORS` standard errors of the difference of two means, the variance pooled over candidates."""
-    pooled = float(np.mean([np.var(group, ddof=1) for group in groups]))
-    return NOISE_ERRORS * math.sqrt(2 * pooled / len(groups[0]))
+def _noise_floor(measured: Sequence[Sequence[float]]) -> float:
+    """Half the width of the 95% interval of a difference of two means; losses by mixture (rows) and seed (columns).
+
+    Runs of one seed share their initial weights and their order of text, so what a seed does to all of them cancels in
+    a difference: the noise is what is left of the table beside its row and column means.
+    """
+    table = np.array(measured)
+    mixtures, seeds = table.shape
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
+    freedom = (mixtures - 1) * (seeds - 1)
+    variance = float(np.sum(rest**2)) / freedom
+    return float(stats.t.ppf(0.975, freedom)) * math.sqrt(2 * variance / seeds)
 
 
 def _verdict(best: Candidate, held: bool, winner: str, beats: Mapping[str, Mapping[str, Any]], floor: float) -> str:

@@ -14,14 +14,15 @@ SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
 
 
 def bootstrap_weights(run: NDArray[np.int64], count: int, seed: int) -> Array:
-    """`count` resamples of whole runs, shape (count, n): how often each row's run was drawn.
+    """`count` Bayesian resamples of whole runs (Rubin 1981), shape (count, n), of mean 1 over the runs.
 
-    Rows of one run are checkpoints of one model and share its luck, so they are drawn together.
+    Rows of one run are checkpoints of one model and share its luck, so they share a weight. Weights are exponential:
+    counts would leave out a third of the runs in each resample, and with them the only runs that say what a domain
+    is worth.
     """
     runs, index = np.unique(run, return_inverse=True)
-    rng = np.random.default_rng((seed, 3))
-    draws = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=count)
-    return draws[:, index].astype(float)
+    draws = np.random.default_rng((seed, 3)).standard_exponential((count, len(runs)))
+    return np.asarray((draws / draws.mean(axis=1, keepdims=True))[:, index])
 
 
 def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:

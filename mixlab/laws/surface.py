@@ -7,7 +7,7 @@ lie and adds the noise of a run and the law's own error in extrapolation, as mea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mixlab.errors import ConfigError
-from mixlab.laws.base import Array, Fit, FitResult, Law, Observations, points
+from mixlab.errors import ConfigError, FitError
+from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Law, Observations, points
 from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.registry import get_law
-from mixlab.laws.select import Candidate, choose_law
+from mixlab.laws.select import choose_law
 from mixlab.laws.support import observe, require_support
 from mixlab.laws.transfer import TransferError, transfer_error
 from mixlab.runs import RunTable
@@ -174,31 +174,30 @@ def fit_surface(
         params_column: which column is N.
 
     Raises:
-        FitError: when the runs cannot carry the law; the hint says which runs are missing.
+        FitError: when the runs cannot carry the law, or its fit does not converge; the hint says
+            which runs are missing.
         RunTableError: when a column is missing.
     """
     weights = {objective: 1.0} if isinstance(objective, str) else {f"loss.{k}": float(v) for k, v in objective.items()}
     rows, losses, flops, warnings = observe(table, list(weights), params_column)
     total = sum(weight * losses[name] for name, weight in weights.items())
     groups = groups_of_mixtures(rows.mixture)
-    selection: list[Candidate] = []
-    if law == "auto":
-        selection = choose_law(rows, losses, weights, flops, groups, seed)
-        chosen = get_law(selection[0].law)
-    else:
-        chosen = get_law(law)
-    require_support(chosen, rows)
-    point_fits, resamples, results = {}, {}, {}
+    selection = choose_law(rows, losses, weights, flops, groups, seed) if law == "auto" else []
+    names = [candidate.law for candidate in selection] or [law]
+    chosen, point_fits, passed_over = _first_converged(names, rows, losses, seed)
+    warnings += passed_over
+    resamples, results = {}, {}
     draws = bootstrap_weights(rows.run, bootstrap, seed)
-    for name, loss in losses.items():
-        data = rows.with_loss(loss)
-        fit = chosen.fit(data, np.ones((1, len(data))), seed)
-        point_fits[name] = fit
+    for name, fit in point_fits.items():
+        data = rows.with_loss(losses[name])
         resamples[name] = chosen.fit(data, draws, seed, start=fit.theta[0]) if bootstrap else fit
         results[name] = _result(chosen, fit, resamples[name] if bootstrap else None, data, name)
-        if results[name].status not in ("converged",):
-            warnings.append(f"the fit of {name} is {results[name].status}")
-    transfer = selection[0].error if selection else transfer_error(chosen, rows, losses, weights, flops, groups, seed)
+        if results[name].status == ILL_CONDITIONED:
+            warnings.append(
+                f"the rows cannot tell all parameters of {name}'s fit apart: trust its predictions, not its parameters"
+            )
+    known = {candidate.law: candidate.error for candidate in selection}
+    transfer = known.get(chosen.name) or transfer_error(chosen, rows, losses, weights, flops, groups, seed)
     if transfer.tests == 0:
         warnings.append("the runs do not span compute levels enough to test extrapolation: intervals may be narrow")
     point = Draw(point_fits, weights, 0, rows.domains)
@@ -225,6 +224,33 @@ def fit_surface(
         resamples=resamples,
         bootstrap=bootstrap,
         flops_per_param_token=float(flops[top] / (rows.params[top] * rows.tokens[top])),
+    )
+
+
+def _first_converged(
+    names: Sequence[str], rows: Observations, losses: Mapping[str, Array], seed: int
+) -> tuple[Law, dict[str, Fit], list[str]]:
+    """The first of `names` whose fits of all targets converge, those fits, and why others were passed over.
+
+    Raises:
+        FitError: when there is none: an unconverged fit is not an answer.
+    """
+    passed_over: list[str] = []
+    for name in names:
+        law = get_law(name)
+        require_support(law, rows)
+        fits = {}
+        for target, loss in losses.items():
+            data = rows.with_loss(loss)
+            fits[target] = law.fit(data, np.ones((1, len(data))), seed)
+        broken = next((target for target, fit in fits.items() if fit.status[0] != CONVERGED), None)
+        if broken is None:
+            return law, fits, passed_over
+        passed_over.append(f"the law `{name}` is passed over: its fit of {broken} ended as {fits[broken].status[0]}")
+    raise FitError(
+        "; ".join(passed_over),
+        "run a wider range of sizes, tokens or mixtures, leave out rows before the power law with --where, "
+        "or name another --law",
     )
 
 

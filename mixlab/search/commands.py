@@ -78,7 +78,7 @@ def recommend(
         surface,
         problem.space,
         budget,
-        flops_per_token=problem.flops_per_token,
+        cost=problem.cost,
         params=params,
         tokens=tokens,
         fixed_mixture=Mixture(fixed) if fixed else None,
@@ -103,7 +103,7 @@ def _budget(problem: Problem, flops: float | None, params: float | None, tokens:
     if flops is not None:
         return flops
     if params is not None and tokens is not None:
-        return params * tokens * 6.0
+        return float(problem.cost.flops(params, tokens))
     if problem.config is not None and problem.config.target is not None:
         return problem.config.target.flops
     raise ConfigError("a recommendation needs a budget", "give --flops C, or set target.flops in study.yaml")

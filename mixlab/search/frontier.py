@@ -21,7 +21,7 @@ def frontier(
             quick,
             problem.space,
             budget,
-            flops_per_token=problem.flops_per_token,
+            cost=problem.cost,
             observed=observed,
             prior=problem.prior,
         )

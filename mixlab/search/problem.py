@@ -13,7 +13,7 @@ from mixlab.flops import FlopsPerToken
 from mixlab.folder import StudyFolder
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable, load_runs
-from mixlab.search.size import SixND, TokensAt
+from mixlab.search.size import Cost, SixND
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Problem:
         table: the runs.
         objective: a column, or weights over evaluation sets.
         space: the mixtures that may be recommended; None where the table has none.
-        flops_per_token: what a budget buys at N.
+        cost: what a budget buys at N.
         prior: the study's prior, where there is one.
         law: by name, or `auto`.
         config: the study's, where the runs are a study's.
@@ -33,7 +33,7 @@ class Problem:
     table: RunTable
     objective: str | dict[str, float]
     space: MixtureSpace | None
-    flops_per_token: TokensAt
+    cost: Cost
     prior: Mixture | None
     law: str
     config: StudyConfig | None
@@ -68,7 +68,7 @@ def load_problem(
         table=table,
         objective=_objective(table, config, objective),
         space=space,
-        flops_per_token=_rates(table),
+        cost=_rates(table),
         prior=prior,
         law=law or (config.target.law if config is not None and config.target is not None else "auto"),
         config=config,
@@ -134,7 +134,7 @@ def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:
     return Mixture.normalized(config.mixtures.prior)
 
 
-def _rates(table: RunTable) -> TokensAt:
+def _rates(table: RunTable) -> Cost:
     """FLOPs per token as the runs state them, else 6 N."""
     if table.flops_source == "6ND" or not table.has("tokens"):
         return SixND()

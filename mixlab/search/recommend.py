@@ -18,7 +18,7 @@ from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs import RunTable
 from mixlab.search.mix import minimise_mixture
-from mixlab.search.size import TokensAt, bracket, minimise_size
+from mixlab.search.size import Cost, bracket, minimise_size
 
 TURNS = 8
 STILL = 1e-3  # in log N, between turns
@@ -93,7 +93,7 @@ class _Question:
 
     space: MixtureSpace | None
     flops: float
-    flops_per_token: TokensAt
+    cost: Cost
     params: float | None
     tokens: float | None
     fixed_mixture: Mixture | None
@@ -103,7 +103,7 @@ class _Question:
     prior: Mixture | None
 
     def tokens_at(self, params: float) -> float:
-        return self.tokens if self.tokens is not None else float(self.flops_per_token.tokens(self.flops, params))
+        return self.tokens if self.tokens is not None else float(self.cost.tokens(self.flops, params))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def recommend(
     space: MixtureSpace | None,
     flops: float,
     *,
-    flops_per_token: TokensAt,
+    cost: Cost,
     params: float | None = None,
     tokens: float | None = None,
     fixed_mixture: Mixture | None = None,
@@ -134,7 +134,7 @@ def recommend(
         surface: the fitted objective.
         space: the mixtures that may be recommended; None for tables without mixtures.
         flops: C.
-        flops_per_token: what a budget buys at N.
+        cost: what a budget buys at N.
         params, tokens: fix N or D (both: C is not used for the split).
         fixed_mixture: fix the mixture and search the size alone.
         observed: the runs, for the `best_observed` baseline.
@@ -149,9 +149,9 @@ def recommend(
     if params is not None:
         low = high = params
     elif tokens is not None:
-        params = _params_for(flops_per_token, flops, tokens)
+        params = _params_for(cost, flops, tokens)
         low = high = params
-    question = _Question(space, flops, flops_per_token, params, tokens, fixed_mixture, low, high, kl, prior)
+    question = _Question(space, flops, cost, params, tokens, fixed_mixture, low, high, kl, prior)
     warnings = list(surface.warnings)
     baselines = _baseline_mixtures(surface, space, observed, warnings)
     starts = [mixture for mixture in (*baselines.values(), prior) if mixture is not None]
@@ -236,12 +236,12 @@ def _optimise(
     return _Optimum(mixture, n, question.tokens_at(n), at_edge)
 
 
-def _params_for(flops_per_token: TokensAt, flops: float, tokens: float) -> float:
+def _params_for(cost: Cost, flops: float, tokens: float) -> float:
     """N whose training on `tokens` costs `flops`, by bisection (D falls as N rises)."""
     low, high = 1.0, 1e16
     for _ in range(200):
         middle = math.sqrt(low * high)
-        if float(flops_per_token.tokens(flops, middle)) > tokens:
+        if float(cost.tokens(flops, middle)) > tokens:
             low = middle
         else:
             high = middle

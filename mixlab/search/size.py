@@ -10,18 +10,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
+from mixlab.flops import six_nd
+
 GRID = 33
 EDGE = 0.02  # in log N: how near the end of the bracket counts as at its end
 
 
-class TokensAt(Protocol):
-    """Tokens that a budget buys at N (see `mixlab.flops.FlopsPerToken`)."""
+class Cost(Protocol):
+    """What training costs, and what a budget buys at N (see `mixlab.flops.FlopsPerToken`)."""
+
+    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]: ...
 
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]: ...
 
 
 class SixND:
     """C = 6 N D."""
+
+    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
+        """C = 6 N D."""
+        return six_nd(params, tokens)
 
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
         """D = C / (6 N)."""

@@ -1,0 +1,150 @@
+"""From a table to a fitted objective: choice by transfer, intervals, refusals."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixlab.errors import ConfigError, FitError, RunTableError
+from mixlab.laws.base import FitResult
+from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
+from mixlab.laws.surface import fit_surface
+from mixlab.laws.transfer import make_splits
+from mixlab.runs import RunTable
+
+
+@pytest.fixture(scope="module")
+def table(cases: ModuleType) -> RunTable:
+    """Two evaluation sets that follow planted laws with noise of half a percent."""
+    rows = cases.rows_of("effective-data", noise=0.005)
+    other = cases.rows_of("joint-additive", noise=0.005, seed=0)
+    frame = pd.DataFrame(
+        {"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss.a": rows.loss, "loss.b": other.loss}
+        | {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
+    )
+    return RunTable.from_frame(frame.assign(loss=frame["loss.a"] / 2 + frame["loss.b"] / 2))
+
+
+def test_auto_takes_the_law_that_made_the_rows(table: RunTable) -> None:
+    surface = fit_surface(table, "loss.a", bootstrap=0)
+    assert surface.law == "effective-data"
+    scores = [row["transfer_error"] for row in surface.selection if row["law"] != "linear"]
+    assert scores == sorted(scores)
+    assert 0.003 < surface.noise < 0.007
+
+
+def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
+    surface = fit_surface(table, {"a": 0.25, "b": 0.75}, law="effective-data", bootstrap=20)
+    h, n, d = np.array([0.2, 0.3, 0.5]), 1e7, 1e10
+    parts = surface.predict_targets(h, n, d)
+    assert surface.predict(h, n, d) == pytest.approx(0.25 * parts["loss.a"] + 0.75 * parts["loss.b"])
+    step = np.array([1e-6, 0, -1e-6])
+    slope = (surface.predict(h + step, n, d) - surface.predict(h - step, n, d)) / 2e-6
+    gradient = surface.gradient(h, n, d)
+    assert gradient[0] - gradient[2] == pytest.approx(slope[0], rel=1e-4)
+
+
+def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: RunTable) -> None:
+    surface = fit_surface(table, "loss.a", law="effective-data", bootstrap=60)
+    h = np.array([0.3, 0.3, 0.4])
+    near, far = (surface.interval(h, n, d) for n, d in ((1e7, 1e9), (1e9, 1e11)))
+    mean = surface.predict(h, np.array([1e7, 1e9]), np.array([1e9, 1e11]))
+    assert np.log(far[1] / far[0]) > np.log(near[1] / near[0])
+    assert near[0] < mean[0] < near[1]
+    confidence = surface.interval(h, 1e7, 1e9, kind="confidence")
+    assert confidence[1] - confidence[0] < near[1] - near[0]
+    fresh = cases.rows_of("effective-data", noise=0.005, seed=9)
+    low, high = surface.interval(fresh.mixture, fresh.params, fresh.tokens)
+    assert 0.85 <= np.mean((low <= fresh.loss) & (fresh.loss <= high)) <= 1.0
+    with pytest.raises(ConfigError, match=r"no target `loss\.c`"):
+        surface.interval(h, 1e7, 1e9, target="loss.c")
+
+
+def test_a_result_survives_json(table: RunTable) -> None:
+    result = fit_surface(table, "loss.a", law="effective-data", bootstrap=20).fits["loss.a"]
+    assert FitResult.from_json(result.to_json()) == result
+    assert set(result.to_json()) == {
+        "law", "target", "rows", "params", "interval", "objective", "status", "warnings"
+    }  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_intervals(table: RunTable) -> None:
+    one, two = (fit_surface(table, "loss.a", law="effective-data", bootstrap=20, seed=4) for _ in range(2))
+    assert one.fits["loss.a"].interval == two.fits["loss.a"].interval
+
+
+@pytest.mark.parametrize(
+    ("where", "law", "message"),
+    [
+        ("index < 2", "auto", "needs rows with a finite loss"),
+        ("index < 7", "chinchilla", "5 parameters and needs at least 8 rows, but got 7"),
+        ("params < 2e6", "chinchilla", "needs at least 3 different model sizes N, but all rows have the same"),
+        ("params < 4e6", "chinchilla", "needs at least 3 different model sizes N, but got 2"),
+    ],
+)
+def test_what_cannot_carry_a_law_is_refused(table: RunTable, where: str, law: str, message: str) -> None:
+    with pytest.raises(FitError, match=message) as error:
+        fit_surface(table.where(where), "loss.a", law=law)
+    assert error.value.hint
+    assert error.value.exit_code == 4
+
+
+def test_mixtures_on_a_line_are_refused(table: RunTable) -> None:
+    h = np.linspace(0.1, 0.8, len(table))
+    frame = table.frame.assign(**{"mix.web": h, "mix.code": 0.9 - h, "mix.math": 0.1})
+    with pytest.raises(FitError, match="must vary in 2 directions, but vary in 1"):
+        fit_surface(RunTable.from_frame(frame), "loss.a", law="effective-data")
+
+
+def test_a_fit_that_ends_at_its_bound_is_refused(table: RunTable) -> None:
+    # Loss rises with size, which no exponent can say.
+    frame = table.frame.assign(loss=2 + 0.05 * np.log(table.params()) - 0.02 * np.log(table.tokens()))
+    with pytest.raises(FitError, match="bound_hit") as error:
+        fit_surface(RunTable.from_frame(frame), "loss", law="chinchilla", bootstrap=0)
+    assert error.value.hint
+
+
+def test_missing_columns_are_named(table: RunTable) -> None:
+    with pytest.raises(RunTableError, match="no column `lss`"):
+        fit_surface(table, "lss")
+
+
+def test_rows_without_a_loss_are_counted(table: RunTable) -> None:
+    frame = table.frame.copy()
+    frame.loc[:4, "loss.a"] = np.nan
+    surface = fit_surface(RunTable.from_frame(frame), "loss.a", law="effective-data", bootstrap=0)
+    assert surface.rows == len(table) - 5
+    assert any("5 rows without a finite" in warning for warning in surface.warnings)
+
+
+def test_resamples_keep_runs_whole() -> None:
+    run = np.array([0, 0, 0, 1, 1, 2])
+    weights = bootstrap_weights(run, 50, seed=1)
+    assert weights[:, [0, 3, 5]].mean(axis=1) == pytest.approx(np.ones(50))
+    assert weights.min() > 0
+    assert np.all(weights[:, 0] == weights[:, 1])
+    assert np.all(weights[:, 3] == weights[:, 4])
+
+
+def test_mixtures_that_nearly_agree_are_one_group() -> None:
+    h = np.array([[0.5, 0.5], [0.503, 0.497], [0.506, 0.494], [0.6, 0.4]])
+    groups = groups_of_mixtures(h)
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+
+
+def test_splits_predict_forward_and_keep_mixtures_whole() -> None:
+    flops = np.tile([1e15, 2e15, 4e15], 16)
+    groups = np.repeat(np.arange(16), 3)
+    splits = make_splits(flops, groups, min_rows=10, seed=0)
+    compute = [split for split in splits if split.kind == "compute"]
+    assert len(compute) == 2
+    for split in compute:
+        assert flops[split.fit].max() < flops[split.test].min()
+        assert np.all(split.reach[split.test] > 0.6)
+    for split in splits:
+        assert not np.any(split.fit & split.test)
+        if split.kind == "mixture":
+            assert not set(groups[split.fit]) & set(groups[split.test])

@@ -1,0 +1,159 @@
+"""Planted optima found, bounds and caps kept, baselines beside, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import ArrayLike
+
+from mixlab.errors import ConfigError, InfeasibleError
+from mixlab.flops import six_nd
+from mixlab.laws.surface import Surface, fit_surface
+from mixlab.mixture import Domain, Mixture, MixtureSpace
+from mixlab.runs import RunTable
+from mixlab.search.mix import minimise_mixture
+from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.size import SixND, bracket, minimise_size
+
+NAMES = ("web", "code", "math")
+BEST = np.array([0.5, 0.3, 0.2])
+
+
+class Bowl:
+    """Quadratic around BEST."""
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
+        return 1 + np.sum((np.atleast_2d(np.asarray(mixture)) - BEST) ** 2, axis=1)
+
+    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
+        return 2 * (np.asarray(mixture) - BEST)
+
+
+class Steps(Bowl):
+    """The same in steps, as boosted trees see it: without a slope."""
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
+        return super().predict(np.round(np.asarray(mixture), 1), params, tokens)
+
+    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
+        return np.zeros(3)
+
+
+SPACE = MixtureSpace(tuple(Domain(name, 1e9) for name in NAMES))
+
+
+def test_the_planted_mixture_is_found() -> None:
+    found = minimise_mixture(Bowl(), SPACE, params=1e6, tokens=1e6)
+    assert found.array(NAMES) == pytest.approx(BEST, abs=1e-5)
+
+
+def test_a_surface_without_slope_is_sampled() -> None:
+    found = minimise_mixture(Steps(), SPACE, params=1e6, tokens=1e6)
+    assert found.array(NAMES) == pytest.approx(BEST, abs=0.05)
+
+
+def test_bounds_and_caps_hold() -> None:
+    space = MixtureSpace((Domain("web", 1e9), Domain("code", 1e7), Domain("math", 1e9)), {"math": 0.4}, max_epochs=2)
+    found = minimise_mixture(Bowl(), space, params=1e6, tokens=1e8)
+    assert found["math"] == pytest.approx(0.4, abs=1e-6)
+    assert found["code"] == pytest.approx(0.2, abs=1e-6)  # 2 epochs of 1e7 in 1e8 tokens
+    with pytest.raises(InfeasibleError):
+        minimise_mixture(Bowl(), space, params=1e6, tokens=1e11)
+
+
+def test_the_pull_to_the_prior_grows_with_its_weight() -> None:
+    prior = Mixture({"web": 0.1, "code": 0.1, "math": 0.8})
+    distance = [
+        np.abs(
+            minimise_mixture(Bowl(), SPACE, params=1, tokens=1, kl=kl, prior=prior).array(NAMES) - prior.array(NAMES)
+        ).sum()
+        for kl in (0.0, 0.1, 1.0, 100.0)
+    ]
+    assert distance == sorted(distance, reverse=True)
+    assert distance[-1] < 0.01
+
+
+def test_the_best_size_is_found_and_an_edge_is_named() -> None:
+    n, at_edge = minimise_size(lambda n: (np.log(n) - np.log(3e6)) ** 2, 1e5, 1e8)
+    assert n == pytest.approx(3e6, rel=1e-3)
+    assert not at_edge
+    assert minimise_size(lambda n: -np.log(n), 1e5, 1e8)[1]
+    assert bracket((1e6, 1e8), 1e20, 1e20) == (5e5, 2e8)
+    assert bracket((1e6, 1e8), 1e22, 1e20) == (1e6, 2e9)
+
+
+def planted() -> RunTable:
+    """L = 1.5 + 200 N^-.35 + 400 (D worth(h))^-.3 where code is worth most, then math."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index, h in enumerate(rng.dirichlet(np.ones(3), 20)):
+        for n in np.geomspace(1e6, 3e7, 4):
+            for c in (1e16, 4e16, 1.6e17):
+                d = c / 6 / n
+                loss = 1.5 + 200 * n**-0.35 + 400 * (d * (h @ [0.2, 1.0, 0.6])) ** -0.3
+                row = {"run_id": f"{index}-{n:.0f}", "params": n, "tokens": d, "flops": c, "loss": loss}
+                rows.append(row | {f"mix.{name}": w for name, w in zip(NAMES, h, strict=True)})
+    supply = {"unique.web": 1e10, "unique.code": 1e8, "unique.math": 1e9}
+    return RunTable.from_frame(pd.DataFrame(rows).assign(**supply))
+
+
+@pytest.fixture(scope="module")
+def table() -> RunTable:
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def surface(table: RunTable) -> Surface:
+    return fit_surface(table, "loss", law="effective-data", bootstrap=30)
+
+
+def space(max_epochs: float = np.inf) -> MixtureSpace:
+    return MixtureSpace((Domain("web", 1e10), Domain("code", 1e8), Domain("math", 1e9)), max_epochs=max_epochs)
+
+
+def test_the_answer_is_the_planted_optimum(surface: Surface, table: RunTable) -> None:
+    answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
+    assert answer.mixture["code"] == pytest.approx(1, abs=1e-3)
+    n = np.geomspace(1e6, 1e9, 20_001)
+    truth = 1.5 + 200 * n**-0.35 + 400 * (1e18 / 6 / n) ** -0.3
+    assert answer.params == pytest.approx(n[truth.argmin()], rel=0.02)
+    assert six_nd(answer.params, answer.tokens) == pytest.approx(1e18)
+    assert answer.loss["mean"] == pytest.approx(truth.min(), rel=1e-4)
+    assert answer.loss["low"] < answer.loss["mean"] < answer.loss["high"]
+    assert any("a corner" in warning for warning in answer.warnings)
+    for baseline in ("best_observed", "proportional", "uniform"):
+        assert answer.baselines[baseline]["loss"]["mean"] > answer.loss["mean"]
+
+
+def test_supply_holds_the_answer_back(surface: Surface, table: RunTable) -> None:
+    answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
+    assert answer.epochs["code"] == pytest.approx(4, abs=0.01)
+    assert answer.mixture["math"] > answer.mixture["web"]
+    assert any("held back by its cap: " in warning and "code" in warning for warning in answer.warnings)
+
+
+def test_what_is_fixed_stays_fixed(surface: Surface) -> None:
+    fixed = Mixture({"web": 0.2, "code": 0.5, "math": 0.3})
+    answer = recommend(surface, space(), 1e17, cost=SixND(), fixed_mixture=fixed)
+    assert answer.mixture == dict(fixed)
+    sized = recommend(surface, space(), 1e17, cost=SixND(), params=5e6)
+    assert (sized.params, sized.tokens) == (5e6, pytest.approx(1e17 / 6 / 5e6))
+    told = recommend(surface, space(), 1e17, cost=SixND(), tokens=2e9)
+    assert told.params == pytest.approx(1e17 / 6 / 2e9)
+
+
+def test_a_far_budget_is_flagged(surface: Surface) -> None:
+    answer = recommend(surface, space(), 1.6e21, cost=SixND())
+    assert answer.extrapolation["flops_ratio"] == pytest.approx(1e4)
+    assert any("nothing tests the law that far out" in warning for warning in answer.warnings)
+
+
+def test_an_answer_survives_json(surface: Surface, table: RunTable) -> None:
+    answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
+    again = Recommendation.from_json(json.loads(json.dumps(answer.to_json())))
+    assert again == answer
+    with pytest.raises(ConfigError, match="`mixture` is missing"):
+        Recommendation.from_json({"flops": 1.0})
