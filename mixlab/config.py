@@ -9,21 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from mixlab.errors import ConfigError, MixlabError, did_you_mean
+from mixlab.errors import ConfigError, did_you_mean
 from mixlab.mixture import SUM_TOLERANCE
 from mixlab.units import parse_quantity
 from mixlab.yaml import Document, load_yaml
+
+
+def _refusal(message: str, hint: str | None, at: str = "") -> PydanticCustomError:
+    """A reason of ours inside a pydantic validator; `at` is the key it is about, from the model that validates."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "at": at})
 
 
 def _quantity(value: object) -> float:
     try:
         return parse_quantity(value)
     except ConfigError as error:
-        raise ValueError(error.message) from None
+        raise _refusal(error.message, error.hint) from None
 
 
 Quantity = Annotated[float, BeforeValidator(_quantity), Field(gt=0)]
@@ -96,7 +103,7 @@ class SpaceConfig(Section):
     @model_validator(mode="after")
     def _prior_sums_to_one(self) -> SpaceConfig:
         if isinstance(self.prior, dict):
-            _check_sum("mixtures.prior", self.prior)
+            _check_sum("prior", self.prior)
         return self
 
 
@@ -207,7 +214,8 @@ class StudyConfig(Section):
         for where, names in named.items():
             for name in names:
                 if name not in self.domains:
-                    raise ValueError(f"`{where}` names domain `{name}`; {did_you_mean(name, self.domains)}")
+                    hint = did_you_mean(name, self.domains)
+                    raise _refusal(f"there is no domain `{name}`", hint, f"{where}.{name}")
         if self.objective is not None:
             _check_sum("objective", self.objective)
         return self
@@ -219,11 +227,13 @@ class StudyConfig(Section):
         return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-def _check_sum(where: str, weights: Mapping[str, float]) -> None:
+def _check_sum(at: str, weights: Mapping[str, float]) -> None:
     total = math.fsum(weights.values())
     # Weights typed by hand are rounded (1/3 as .3333), so a little more is let through than between programs.
     if abs(total - 1) > max(SUM_TOLERANCE, 1e-3):
-        raise ValueError(f"the weights of `{where}` must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})")
+        raise _refusal(
+            f"the weights must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})", "correct the weights", at
+        )
 
 
 def load_config(path: Path) -> StudyConfig:
@@ -241,36 +251,35 @@ def load_config(path: Path) -> StudyConfig:
         raise _explain(error, path, document) from None
 
 
-def _explain(error: ValidationError, path: Path, document: Document) -> MixlabError:
-    """The first validation error as one sentence with its line."""
+def _explain(error: ValidationError, path: Path, document: Document) -> ConfigError:
+    """The first validation error as one sentence with its line, and what to do."""
     first = error.errors()[0]
-    at = _known(document, first["loc"])
-    line = document.line(at)
-    where = f"{path}:{line}" if line else str(path)
-    name = ".".join(str(part) for part in at) or "the study"
-    if first["type"] == "extra_forbidden":
-        return ConfigError(f"{where}: unknown key `{name}`", did_you_mean(str(at[-1]), _fields_at(at[:-1])))
-    if first["type"] == "missing":
+    kind, context, loc = first["type"], first.get("ctx", {}), first["loc"]
+    if kind == "refused" and context["at"]:
+        loc = (*loc, *context["at"].split("."))
+    # Between the keys pydantic names members of unions, which no line of the file holds.
+    at = tuple(part for i, part in enumerate(loc) if (*loc[:i], part) in document.lines)
+    if kind == "missing":
+        at = (*at, loc[-1])
+    where = f"{path}:{line}" if (line := document.line(at)) else str(path)
+    name = ".".join(map(str, at))
+    if kind == "extra_forbidden":
+        return ConfigError(f"{where}: unknown key `{name}`", did_you_mean(str(at[-1]), _keys_of(at[:-1])))
+    if kind == "missing":
         return ConfigError(f"{where}: key `{name}` is missing", "add it; `mixlab init` shows a whole study.yaml")
-    reason = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return ConfigError(f"{where}: {reason}" if not at else f"{where}: `{name}`: {reason}")
-    return ConfigError(f"{where}: `{name}`: {reason[:1].lower() + reason[1:]}, but got {first['input']!r}")
+    if kind == "refused":
+        return ConfigError(f"{where}: `{name}`: {context['message']}", context["hint"])
+    reason = first["msg"][:1].lower() + first["msg"][1:]
+    return ConfigError(f"{where}: `{name}`: {reason}, but got {first['input']!r}", "correct this line")
 
 
-def _known(document: Document, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """`loc` without the names of union members that pydantic adds to it."""
-    kept: list[int | str] = []
-    for part in loc:
-        if (*kept, part) in document.lines or part is loc[-1]:
-            kept.append(part)
-    return tuple(kept)
-
-
-def _fields_at(at: tuple[int | str, ...]) -> list[str]:
+def _keys_of(at: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at path `at` accepts."""
-    model: type[BaseModel] = StudyConfig
-    for part in at:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else DomainConfig
-    return list(model.model_fields)
+    if at[:1] == ("domains",):
+        return list(DomainConfig.model_fields)
+    section = StudyConfig.model_fields[str(at[0])].annotation if at else StudyConfig
+    if get_origin(section) in (Union, UnionType):  # an optional section
+        section = get_args(section)[0]
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    return list(section.model_fields)

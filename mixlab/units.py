@@ -7,15 +7,15 @@ import re
 
 from mixlab.errors import ConfigError
 
-_SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_PATTERN = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTPE]?)", re.ASCII)
+_SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15}
+_PATTERN = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMBGTP]?)", re.ASCII)
 
 
 def parse_quantity(value: object) -> float:
     """Read a count of parameters, tokens or FLOPs.
 
     Args:
-        value: a number, or a string such as "1e19", "150M", "2.5T", "3_000" (decimal suffixes, K to E).
+        value: a number, or a string such as "1e19", "150M", "2.5T", "3_000" (decimal suffixes, K to P).
 
     Raises:
         ConfigError: if `value` is not a finite number in one of these spellings.
@@ -27,7 +27,7 @@ def parse_quantity(value: object) -> float:
         if match is None:
             raise ConfigError(
                 f"a quantity is a number such as 1e19, 150M or 2.5T, but got {value!r}",
-                "use digits with an optional exponent or one of the suffixes K, M, B, T, P, E",
+                "use digits with an optional exponent or one of the suffixes K, M, B, T, P",
             )
         number = float(match[1].replace("_", "")) * _SCALE[match[2]]
     if not math.isfinite(number):

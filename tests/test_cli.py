@@ -66,7 +66,9 @@ def test_bad_yaml(study: Path) -> None:
 
 def test_weights_that_sum_to_point_nine(study: Path) -> None:
     (study / "study.yaml").write_text(STUDY + "objective: {web: .5, code: .4}\n")
-    refused(mixlab("prepare", ".", cwd=study), 2, "must sum to 1, but they sum to 0.9 (-0.1)")
+    refused(
+        mixlab("prepare", ".", cwd=study), 2, "must sum to 1, but they sum to 0.9 (-0.1)", "hint: correct the weights"
+    )
 
 
 def test_missing_files(study: Path) -> None:

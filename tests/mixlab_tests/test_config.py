@@ -40,13 +40,23 @@ def test_short_forms_and_quantities(tmp_path: Path) -> None:
         ("sweep: {mixturs: 3}", "study.yaml:6: unknown key `sweep.mixturs`", "did you mean `mixtures`?"),
         ("sweep:\n  mixtures: 1", "study.yaml:7: `sweep.mixtures`: .*greater than or equal to 2, but got 1", None),
         ("sweep: {budgets: [1e12, huge]}", r"study.yaml:6: `sweep.budgets.1`: a quantity is .*'huge'", "suffixes"),
-        ("objective: {web: .5, code: .4}", r"study.yaml:6: .*`objective` must sum to 1.* 0\.9 ", "correct the weights"),
-        ("objective: {wob: 1}", "study.yaml:6: `objective` names domain `wob`", "did you mean `web`?"),
-        ("mixtures: {prior: {web: .5, code: .3}}", r"study.yaml:6: .*`mixtures.prior` must sum to 1", "correct"),
-        ("mixtures: {prior: proportinal}", "study.yaml:6: `mixtures.prior`.*'proportinal'", "proportional"),
+        (
+            "objective: {web: .5, code: .4}",
+            r":6: `objective`: the weights must sum to 1.* 0\.9 ",
+            "correct the weights",
+        ),
+        ("objective: {wob: 1}", "study.yaml:6: `objective.wob`: there is no domain `wob`", "did you mean `web`?"),
+        (
+            "mixtures: {prior: {web: .5, code: .3}}",
+            r":6: `mixtures.prior`: the weights must sum to 1",
+            "correct",
+        ),
+        ("mixtures: {prior: proportinal}", "study.yaml:6: `mixtures.prior`: .*'uniform', but got 'proportinal'", None),
         ("name: t", "study.yaml:6: key `name` stands twice", "keep one"),
         ("seed: !!python/object:os.system x", "study.yaml:6: tag .* is not allowed", "remove the tag"),
         ("seed: &a 1", "study.yaml:6: anchors and aliases are not allowed", "write the value out"),
+        ("target: {flop: 1}", "study.yaml:6: key `target` stands twice", "keep one"),
+        ("domain: {}", "study.yaml:6: unknown key `domain`", "did you mean `domains`?"),
         ("seed: no", "study.yaml:6: `seed`: .*integer.*'no'", None),
         ("seed: [1", "study.yaml:7: not valid YAML", "indentation"),
     ],
@@ -66,3 +76,12 @@ def test_a_missing_key_or_file_says_how_to_begin(tmp_path: Path) -> None:
         load_config(write(tmp_path, "name: s\n"))
     with pytest.raises(ConfigError, match="must hold keys and values"):
         load_config(write(tmp_path, "just text\n"))
+
+
+def test_unknown_keys_of_optional_sections_and_domains(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"study.yaml:5: unknown key `target.lw`") as error:
+        load_config(write(tmp_path, STUDY.replace("1e15", "1e15, lw: auto")))
+    assert error.value.hint == "did you mean `law`?"
+    with pytest.raises(ConfigError, match=r"unknown key `domains.web.txt_field`") as error:
+        load_config(write(tmp_path, STUDY.replace("web.jsonl", "{paths: w, txt_field: t}")))
+    assert error.value.hint == "did you mean `text_field`?"
