@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mixlab.search.commands:recommend",
         "The mixture, model size and tokens that are best at a budget.",
     ),
+    "export": ("mixlab.export:export", "The recommended mixture in a trainer's own syntax."),
     "verify": (
         "sweeps.commands:verify",
         "Train the recommendation and the baselines, compare with the prediction.",
