@@ -19,13 +19,14 @@ from mixlab.errors import MixlabError
 from mixlab.folder import StudyFolder, read_json
 from mixlab.laws.surface import Surface, fit_surface
 from mixlab.runs import RunTable
+from mixlab.search.frontier import frontier
 from mixlab.search.problem import Problem, load_problem
 from mixlab.search.recommend import Recommendation, recommend
 
 T = TypeVar("T")
 
 BEYOND = 4.0  # times the largest run's FLOPs, when no budget is asked for
-STEPS = 9  # budgets along the frontier
+STEPS = 25  # budgets along the frontier
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ def gather(
         "the fit",
         lambda: fit_surface(problem.table, problem.objective, law=chosen, bootstrap=bootstrap, seed=seed),
     )
-    answer, frontier, test = None, [], None
+    answer, best, test = None, [], None
     if surface is not None and parts & {"answer", "frontier"}:
         fitted = surface
         answer = attempt("the recommendation", lambda: _answer(Path(runs), problem, fitted, flops, seed))
         if answer is not None and "frontier" in parts:
             until = answer.flops
-            frontier = attempt("the frontier", lambda: trace_frontier(problem, fitted, until, seed)) or []
+            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until, seed)) or []
     if surface is not None and "test" in parts:
         used = surface.law
         test = attempt(
@@ -116,7 +117,7 @@ def gather(
         target=target,
         surface=surface,
         answer=answer,
-        frontier=frontier,
+        frontier=best,
         test=test,
         verification=_verification(Path(runs)),
         notes=list(dict.fromkeys(notes)),
@@ -127,21 +128,7 @@ def trace_frontier(problem: Problem, surface: Surface, until: float, seed: int) 
     """The best mixture, size and tokens at `STEPS` budgets from the smallest run's to twice `until`."""
     start = float(problem.table.flops().min())
     budgets = np.geomspace(start, 2 * max(until, surface.max_flops), STEPS)
-    found = [solve(problem, surface, float(budget), seed) for budget in budgets]
-    return [to_point(one) for one in found]
-
-
-def solve(problem: Problem, surface: Surface, flops: float, seed: int) -> Recommendation:
-    """The recommendation at one budget."""
-    return recommend(
-        surface,
-        problem.space,
-        flops,
-        cost=problem.cost,
-        observed=problem.table,
-        prior=problem.prior,
-        seed=seed,
-    )
+    return [to_point(one) for one in frontier(surface, problem, [float(budget) for budget in budgets], seed)]
 
 
 def to_point(answer: Recommendation) -> FrontierPoint:
@@ -162,7 +149,15 @@ def _answer(runs: Path, problem: Problem, surface: Surface, flops: float | None,
     """The study's stored recommendation when no other budget is asked for, else a new one."""
     if flops is None and runs.is_dir() and StudyFolder(runs).recommendation.exists():
         return Recommendation.from_json(read_json(StudyFolder(runs).recommendation, "run `mixlab recommend` again"))
-    return solve(problem, surface, flops or BEYOND * surface.max_flops, seed)
+    return recommend(
+        surface,
+        problem.space,
+        flops or BEYOND * surface.max_flops,
+        cost=problem.cost,
+        observed=problem.table,
+        prior=problem.prior,
+        seed=seed,
+    )
 
 
 def _title(runs: Path, problem: Problem) -> str:

@@ -56,6 +56,8 @@ def render(picture: Picture) -> str:
         frontier=[vars(point) for point in picture.frontier],
         largest=float(picture.table.flops().max()),
         runs=runs_table(picture),
+        outcome=outcome(picture.verification) if picture.verification is not None else None,
+        domains=domain_rows(picture.answer) if picture.answer is not None else [],
         baselines=baseline_rows(picture.answer) if picture.answer is not None else [],
         candidates=sorted((picture.verification or {}).get("candidates", {}).items(), key=lambda item: item[1]["mean"]),
         warnings=_warnings(picture),
@@ -74,6 +76,38 @@ def sentence(picture: Picture) -> str:
         top = [item for item in sorted(answer.mixture.items(), key=lambda item: -item[1]) if item[1] >= 0.005]
         text += " of " + ", ".join(f"{100 * weight:.0f}% {name}" for name, weight in top)
     return f"{text}: {loss}."
+
+
+def outcome(verification: Mapping[str, Any]) -> dict[str, Any]:
+    """The proof's heading, and whether it went well: nothing beat the recommendation, and its interval held."""
+    floor, winner = verification["noise_floor"], verification["winner"].replace("_", " ")
+    differences = [result["difference"] for result in verification["beats"].values()]
+    if min(differences, default=0.0) < -floor:
+        return {"heading": f"{winner} beat the recommended mixture", "good": False}
+    if max(differences, default=0.0) <= floor:
+        heading = "no mixture can be told from the recommended one"
+    elif winner == "recommended":
+        heading = "the recommended mixture won"
+    else:
+        heading = f"{winner} and the recommended mixture cannot be told apart"
+    if not verification["interval_held"]:
+        heading += ", but its loss was not predicted well"
+    return {"heading": heading, "good": verification["interval_held"]}
+
+
+def domain_rows(answer: Recommendation) -> list[dict[str, Any]]:
+    """Weight, interval, tokens and epochs of each domain, the largest first."""
+    return [
+        {
+            "name": name,
+            "weight": weight,
+            "low": answer.mixture_interval[name][0],
+            "high": answer.mixture_interval[name][1],
+            "tokens": weight * answer.tokens,
+            "epochs": answer.epochs.get(name),
+        }
+        for name, weight in sorted(answer.mixture.items(), key=lambda item: -item[1])
+    ]
 
 
 def baseline_mixtures(answer: Recommendation) -> dict[str, dict[str, float]]:

@@ -23,6 +23,9 @@ from mixlab.laws.base import Array, Observations
 from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
 from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
 
+# Huber's threshold: runs with different mixtures scatter by a percent or two around any law, and a threshold far below
+# that turns the fit into least absolute deviations, which may give up a whole domain as an outlier.
+NOISE = 0.02
 LOG_SHARE_BOX = (-9.0, 9.0)
 GAMMA_BOX = (0.1, 3.0)
 
@@ -35,7 +38,7 @@ class EffectiveData(ParametricLaw):
 
     name = "effective-data"
     needs = frozenset({"params", "tokens", "mixture"})
-    delta = 5e-3
+    delta = NOISE
 
     def size(self, domains: int) -> int:
         return 5 + domains
@@ -115,7 +118,7 @@ class Joint(ParametricLaw):
 
     name = "joint"
     needs = frozenset({"params", "tokens", "mixture"})
-    delta = 5e-3
+    delta = NOISE
 
     def size(self, domains: int) -> int:
         return 5 + 2 * domains
@@ -188,7 +191,7 @@ class JointAdditive(ParametricLaw):
 
     name = "joint-additive"
     needs = frozenset({"params", "tokens", "mixture"})
-    delta = 5e-3
+    delta = NOISE
 
     def size(self, domains: int) -> int:
         return 5 + 2 * domains

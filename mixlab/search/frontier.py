@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mixlab.laws.surface import Surface
-from mixlab.runs import RunTable
 from mixlab.search.problem import Problem
 from mixlab.search.recommend import Recommendation, recommend
 
 
-def frontier(
-    surface: Surface, problem: Problem, budgets: Sequence[float], observed: RunTable | None = None
-) -> list[Recommendation]:
-    """One recommendation per budget, without the intervals of the optimum (they would cost a search per draw)."""
-    quick = replace(surface, bootstrap=0)
+def frontier(surface: Surface, problem: Problem, budgets: Sequence[float], seed: int = 0) -> list[Recommendation]:
+    """One recommendation per budget; intervals of losses, but none of the optimum (they cost a search per draw)."""
     return [
-        recommend(
-            quick,
-            problem.space,
-            budget,
-            cost=problem.cost,
-            observed=observed,
-            prior=problem.prior,
-        )
+        recommend(surface, problem.space, budget, cost=problem.cost, prior=problem.prior, draws=0, seed=seed)
         for budget in budgets
     ]

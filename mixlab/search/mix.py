@@ -7,6 +7,7 @@ searched by sampling instead, as RegMix does. The result is never worse than any
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ Array = NDArray[np.float64]
 
 RANDOM_STARTS = 6
 SAMPLES = 4096
+NEGLIGIBLE = 1e-4  # a smaller weight is none: no loader keeps it
 SMALLEST = 1e-6  # inside the logarithm of the KL term
 
 
@@ -96,7 +98,17 @@ def minimise_mixture(
     values = [value(candidate) for candidate in candidates]
     if not smooth:
         # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
-        candidates.append(space.project(np.mean(candidates[-64:], axis=0), tokens))
-        values.append(min(values))
-        return Mixture.from_array(space.names, candidates[-1])
-    return Mixture.from_array(space.names, candidates[int(np.argmin(values))])
+        best = np.mean(candidates[-64:], axis=0)
+    else:
+        best = candidates[int(np.argmin(values))]
+    return Mixture.from_array(space.names, _without_negligible(best, space, tokens))
+
+
+def _without_negligible(h: Array, space: MixtureSpace, tokens: float) -> Array:
+    """`h` with negligible weights at 0, unless a lower bound or the caps of the others need them."""
+    lower, upper = space.bounds(tokens)
+    kept = (h >= NEGLIGIBLE) | (lower > 0)
+    if upper[kept].sum() < 1:
+        return h
+    none = {name: 0.0 for name, keep in zip(space.names, kept, strict=True) if not keep}
+    return replace(space, upper={**space.upper, **none}).project(h, tokens)

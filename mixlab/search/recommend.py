@@ -126,6 +126,7 @@ def recommend(
     observed: RunTable | None = None,
     kl: float = 0.0,
     prior: Mixture | None = None,
+    draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
 ) -> Recommendation:
     """Search mixture and size at a budget.
@@ -140,6 +141,7 @@ def recommend(
         observed: the runs, for the `best_observed` baseline.
         kl: weight of KL(h || prior).
         prior: what the KL term pulls to, and a start of the search.
+        draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
 
     Raises:
@@ -160,13 +162,13 @@ def recommend(
         name: _baseline(surface, question, mixture, observed if name == "best_observed" else None)
         for name, mixture in baselines.items()
     }
-    draws = [
+    optima = [
         _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, restart=False)
-        for index in range(min(OPTIMUM_DRAWS, surface.bootstrap))
+        for index in range(min(draws, surface.bootstrap))
     ]
     h = best.mixture.array(surface.domains) if best.mixture is not None else None
     names = surface.domains
-    shares = np.array([draw.mixture.array(names) for draw in draws if draw.mixture is not None])
+    shares = np.array([one.mixture.array(names) for one in optima if one.mixture is not None])
     interval = {
         name: _quantiles(shares[:, i]) if len(shares) else (best.mixture[name], best.mixture[name])
         for i, name in enumerate(names)
@@ -179,9 +181,9 @@ def recommend(
         mixture=dict(best.mixture) if best.mixture is not None else {},
         mixture_interval=interval,
         params=best.params,
-        params_interval=_quantiles([draw.params for draw in draws]) if draws else (best.params, best.params),
+        params_interval=_quantiles([one.params for one in optima]) if optima else (best.params, best.params),
         tokens=best.tokens,
-        tokens_interval=_quantiles([draw.tokens for draw in draws]) if draws else (best.tokens, best.tokens),
+        tokens_interval=_quantiles([one.tokens for one in optima]) if optima else (best.tokens, best.tokens),
         epochs={
             name: value
             for name, value in epochs.items()

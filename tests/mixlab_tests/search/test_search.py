@@ -64,6 +64,21 @@ def test_bounds_and_caps_hold() -> None:
         minimise_mixture(Bowl(), space, params=1e6, tokens=1e11)
 
 
+def test_a_negligible_weight_is_none() -> None:
+    class Tilted(Bowl):
+        def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
+            return 1 + np.sum((np.atleast_2d(np.asarray(mixture)) - [0.5, 0.49995, 0.00005]) ** 2, axis=1)
+
+        def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
+            return 2 * (np.asarray(mixture) - [0.5, 0.49995, 0.00005])
+
+    found = minimise_mixture(Tilted(), SPACE, params=1, tokens=1)
+    assert found["math"] == 0
+    assert sum(found.values()) == pytest.approx(1)
+    bound = minimise_mixture(Tilted(), MixtureSpace(SPACE.domains, {"math": 0.00002}), params=1, tokens=1)
+    assert bound["math"] == pytest.approx(0.00005, abs=2e-5)
+
+
 def test_the_pull_to_the_prior_grows_with_its_weight() -> None:
     prior = Mixture({"web": 0.1, "code": 0.1, "math": 0.8})
     distance = [
