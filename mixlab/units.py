@@ -52,9 +52,13 @@ def format_quantity(value: float, digits: int = 3) -> str:
                 text = f"{value / scale:.{digits}g}"
                 return f"{float(text):g}{suffix}"
     if rounded >= 1e15 or rounded < 1e-3:
-        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
+        return _exponential(value, digits)
     return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def format_flops(value: float, digits: int = 3) -> str:
+    """FLOPs in the field's notation: 5.12e11 -> "5.12e11", 1e19 -> "1e19"."""
+    return _exponential(value, digits) if math.isfinite(value) and value else format_quantity(value)
 
 
 def format_seconds(seconds: float) -> str:
@@ -67,3 +71,8 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}m{rest:02d}s"
     return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def _exponential(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from mixlab.folder import StudyFolder
 from mixlab.options import QUANTITY, json_option, print_json, say
 from mixlab.specs import RunSpec
-from mixlab.units import format_quantity, format_seconds
+from mixlab.units import format_flops, format_quantity, format_seconds
 from proxies.speed import measure_rate
 from proxies.texts import resolve_device
 from sweeps.driver import CUDA_STACK, first_specs, open_study, run_sweep, worker_count
@@ -145,7 +145,7 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
     console = Console()
     budgets = sorted(study.config.sweep.budgets)
     sizes = Table(title=f"{study.config.name}: {plan['runs']} runs, {plan['points']} points", title_justify="left")
-    for heading in ("model", "parameters", *(f"tokens at {format_quantity(budget)} FLOPs" for budget in budgets)):
+    for heading in ("model", "parameters", *(f"tokens at {format_flops(budget)} FLOPs" for budget in budgets)):
         sizes.add_column(heading, justify="right")
     for shape, tokens in zip(study.shapes, study.tokens, strict=True):
         skipped = [""] * (len(budgets) - len(tokens))  # too few tokens per parameter
@@ -153,7 +153,7 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
     console.print(sizes)
     console.print(
         f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"
-        f"{format_quantity(plan['flops_left'])} FLOPs left of {format_quantity(plan['flops'])}: about "
+        f"{format_flops(plan['flops_left'])} FLOPs left of {format_flops(plan['flops'])}: about "
         f"{format_seconds(plan['seconds_left'])} on {plan['workers']} worker(s), {plan['device']}",
         highlight=False,
     )
@@ -163,7 +163,7 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
 
 def _show_verification(result: Verification) -> None:
     table = Table(
-        title=f"{format_quantity(result.flops)} FLOPs: {format_quantity(result.params)} parameters, "
+        title=f"{format_flops(result.flops)} FLOPs: {format_quantity(result.params)} parameters, "
         f"{format_quantity(result.tokens)} tokens",
         title_justify="left",
     )

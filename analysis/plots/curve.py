@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.plots import style
 from analysis.plots.isoflop import group_budgets
 from mixlab.runs import RunTable
+from mixlab.units import format_flops
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def figure_curve(
         axes.annotate(
             " largest run", (edge, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=8.5, color=style.MUTED
         )
-        style.log_quantities(axes.xaxis, *style.padded(seen), unit="training compute C, FLOPs")
+        style.log_quantities(axes.xaxis, *style.padded(seen), unit="training compute C, FLOPs", write=format_flops)
         axes.set_ylabel("loss, nats per token")
         axes.set_title("Loss against compute")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

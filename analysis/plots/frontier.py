@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.curve import FrontierPoint
+from mixlab.units import format_flops
 
 
 def figure_frontier(
@@ -44,10 +45,15 @@ def figure_frontier(
                 x, layers, colors=[palette[name] for name in domains], labels=[style.short(n, 18) for n in domains]
             )
             grid[3].set(ylim=(0, 100), ylabel="mixture, % of tokens")
+            columns = min(len(domains), 5)
+            # A legend fills its columns one after the other; taken in this order it reads along its rows.
+            order = [i for column in range(columns) for i in range(column, len(domains), columns)]
             handles, labels = grid[3].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(len(domains), 6))
+            figure.legend(
+                [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", ncols=columns
+            )
         for axes in grid[:panels]:
-            style.log_quantities(axes.xaxis, x[0] / 1.1, x[-1] * 1.1, unit="compute C, FLOPs")
+            style.log_quantities(axes.xaxis, x[0] / 1.1, x[-1] * 1.1, unit="compute C, FLOPs", write=format_flops)
             if largest is not None:
                 axes.axvline(largest, color=style.MUTED, linewidth=0.9, linestyle=":")
         figure.suptitle("What is best as the budget grows (dotted: largest run)", x=0.01, ha="left", fontweight="bold")

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.plots import style
+from mixlab.laws.bootstrap import groups_of_mixtures
 from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
-from mixlab.units import format_quantity
+from mixlab.units import format_flops
 
 Array = NDArray[np.float64]
 
@@ -20,9 +21,9 @@ MAX_PROFILES = 8
 def figure_isoflop(table: RunTable, target: str, surface: Surface | None = None) -> Figure:
     """Draw loss against N per budget.
 
-    A faint dot is a run, a full dot the mean over mixtures at one size. The parabola in log N goes through the full
-    dots where there are three sizes; its minimum is marked only when it is a minimum and lies between the sizes
-    (Hoffmann et al. 2022, approach 2). The dashed line is the law's, averaged over the same mixtures.
+    A faint dot is a run, a full dot the mean over the mixtures that were run at every size. The parabola in log N goes
+    through the full dots where there are three sizes; its minimum is marked only when it is a minimum and lies between
+    the sizes (Hoffmann et al. 2022, approach 2). The dashed line is the law's, averaged over the same mixtures.
     """
     params, flops, loss = table.params(), table.flops(), table.column(target)
     groups = group_budgets(flops)
@@ -30,13 +31,14 @@ def figure_isoflop(table: RunTable, target: str, surface: Surface | None = None)
         figure, axes = style.new_figure()
         colours = _shades(len(groups))
         for colour, rows in zip(colours, groups, strict=True):
-            label = f"{format_quantity(float(np.median(flops[rows])), 2)} FLOPs"
+            label = f"{format_flops(float(np.median(flops[rows])), 2)} FLOPs"
             axes.plot(params[rows], loss[rows], "o", color=colour, alpha=0.25, markersize=3.5, markeredgewidth=0)
-            sizes, means = size_means(params[rows], loss[rows])
+            shared = rows & shared_mixtures(table.mixtures(), params, rows)
+            sizes, means = size_means(params[shared], loss[shared])
             axes.plot(sizes, means, "o", color=colour, markersize=6, label=label)
             _draw_parabola(axes, sizes, means, colour)
             if surface is not None:
-                _draw_law(axes, surface, table.select(rows), sizes, colour)
+                _draw_law(axes, surface, table.select(shared), sizes, colour)
         style.log_quantities(axes.xaxis, *style.padded(params), unit="model size N, parameters")
         axes.set_ylabel("loss, nats per token")
         axes.set_title("Loss against model size at each budget")
@@ -56,6 +58,17 @@ def group_budgets(flops: Array) -> list[NDArray[np.bool_]]:
     groups = [labels == label for label in np.unique(labels)]
     kept = sorted(groups, key=lambda rows: -int(rows.sum()))[:MAX_PROFILES]
     return sorted(kept, key=lambda rows: float(flops[rows].min()))
+
+
+def shared_mixtures(mixtures: Array, params: Array, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows whose mixture was run at every size of the profile `rows`; all rows where no mixture was.
+
+    A mean over whatever was run at a size would show the difference between mixtures as one between sizes.
+    """
+    group = groups_of_mixtures(mixtures)
+    sizes = len(np.unique(params[rows]))
+    complete = [g for g in np.unique(group[rows]) if len(np.unique(params[rows & (group == g)])) == sizes]
+    return np.isin(group, complete) if complete else np.ones(len(params), dtype=bool)
 
 
 def size_means(params: Array, loss: Array) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
@@ -76,7 +76,9 @@ def short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def log_quantities(axis: Axis, low: float, high: float, unit: str) -> None:
+def log_quantities(
+    axis: Axis, low: float, high: float, unit: str, write: Callable[[float], str] = format_quantity
+) -> None:
     """Log scale over [low, high] with a few plain labels ("1M", "3M", "10M")."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})  # type: ignore[attr-defined]
     ticks: list[float] = []
@@ -88,7 +90,7 @@ def log_quantities(axis: Axis, low: float, high: float, unit: str) -> None:
     ticks = ticks[:: max(1, int(np.ceil(len(ticks) / 7)))]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: format_quantity(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axis.set_label_text(unit)
 
 
@@ -120,6 +122,6 @@ def to_svg(figure: Figure) -> str:
     """The `<svg>` element of a figure, to stand inside a page; names in it are escaped by matplotlib."""
     buffer = StringIO()
     with styled():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     return text[text.index("<svg") :]

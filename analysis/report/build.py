@@ -24,7 +24,7 @@ from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import domain_colours, to_svg
 from mixlab.folder import write_atomic
 from mixlab.search.recommend import Recommendation
-from mixlab.units import format_quantity
+from mixlab.units import format_flops, format_quantity
 
 MAX_ROWS = 2000  # of the runs table; a page beyond this is slow to open
 ROUNDED = ("mix.", "loss", "bpb.")
@@ -46,6 +46,7 @@ def render(picture: Picture) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # domains keep their order
     environment.filters["quantity"] = format_quantity
+    environment.filters["flops"] = format_flops
     environment.filters["plain"] = lambda name: str(name).replace("_", " ")
     return environment.get_template("report.html").render(
         p=picture,
@@ -69,9 +70,9 @@ def sentence(picture: Picture) -> str:
     answer = picture.answer
     if answer is None:
         return "These runs cannot carry a recommendation yet; the notes below say what is missing."
-    size = f"{format_quantity(answer.params)} parameters trained on {format_quantity(answer.tokens)} tokens"
+    size = f"a model of {format_quantity(answer.params)} parameters on {format_quantity(answer.tokens)} tokens"
     loss = f"an expected loss of {answer.loss['mean']:.4f} [{answer.loss['low']:.4f}, {answer.loss['high']:.4f}]"
-    text = f"With {format_quantity(answer.flops)} FLOPs, train {size}"
+    text = f"With {format_flops(answer.flops)} FLOPs, train {size}"
     if answer.mixture:
         top = [item for item in sorted(answer.mixture.items(), key=lambda item: -item[1]) if item[1] >= 0.005]
         text += " of " + ", ".join(f"{100 * weight:.0f}% {name}" for name, weight in top)
@@ -154,7 +155,7 @@ def candidate_losses(picture: Picture) -> tuple[dict[str, dict[str, float]], str
         weights = np.array([mixture.get(domain, 0.0) for domain in surface.domains])
         predicted = surface.predict_targets(weights, answer.params, answer.tokens)
         losses[name] = {column.removeprefix("loss."): float(value[0]) for column, value in predicted.items()}
-    return losses, f"Predicted loss on each domain at {format_quantity(answer.flops)} FLOPs"
+    return losses, f"Predicted loss on each domain at {format_flops(answer.flops)} FLOPs"
 
 
 def runs_table(picture: Picture) -> dict[str, Any]:
@@ -176,7 +177,9 @@ def _cell(column: str, value: Any) -> tuple[str, str]:
         number = float(value)
         if not np.isfinite(number):
             return "", ""
-        return f"{number:.4f}" if column.startswith(ROUNDED) else format_quantity(number), repr(number)
+        if column.startswith(ROUNDED):
+            return f"{number:.4f}", repr(number)
+        return format_flops(number) if column.startswith("flops") else format_quantity(number), repr(number)
     return str(value), str(value)
 
 

@@ -11,7 +11,7 @@ function quantity(value) {
 }
 
 function show(point) {
-  byId("c").textContent = quantity(point.flops);
+  byId("c").textContent = point.flops.toExponential(2).replace("+", "");
   const times = point.flops / data.largest;
   byId("beyond").textContent = times > 1.01 ? `(${times.toPrecision(2)}× beyond the largest run)` : "(within the runs)";
   byId("n").textContent = quantity(point.params);

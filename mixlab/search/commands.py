@@ -17,7 +17,7 @@ from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
 from mixlab.search.problem import Problem, load_problem
 from mixlab.search.recommend import Recommendation
 from mixlab.search.recommend import recommend as search
-from mixlab.units import format_quantity
+from mixlab.units import format_flops, format_quantity
 
 
 @click.command()
@@ -119,7 +119,7 @@ def _show(answer: Recommendation) -> None:
     )
     loss = f"{answer.loss['mean']:.4f} [{answer.loss['low']:.4f}, {answer.loss['high']:.4f}]"
     console.print(
-        f"At {format_quantity(answer.flops)} FLOPs train {size}"
+        f"At {format_flops(answer.flops)} FLOPs train {size}"
         + (f" of {mix}" if mix else "")
         + f": predicted loss {loss} (90% interval, law {answer.law}).",
         highlight=False,

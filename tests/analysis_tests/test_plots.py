@@ -12,7 +12,7 @@ from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import FrontierPoint, figure_curve
 from analysis.plots.domains import figure_domains
 from analysis.plots.frontier import figure_frontier
-from analysis.plots.isoflop import figure_isoflop, group_budgets, parabola
+from analysis.plots.isoflop import figure_isoflop, group_budgets, parabola, shared_mixtures
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import save, to_svg
 from mixlab.errors import ConfigError
@@ -36,6 +36,15 @@ def test_parabola_finds_a_planted_optimum() -> None:
     assert concave is not None
     assert concave[1] is None
     assert parabola(sizes[:2], sizes[:2]) is None
+
+
+def test_only_mixtures_run_at_every_size_are_averaged() -> None:
+    mixtures = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
+    params = np.array([1e6, 3e6, 3e6, 1e6, 3e6])
+    profile = np.ones(5, dtype=bool)
+    assert shared_mixtures(mixtures, params, profile).tolist() == [True, True, False, True, True]
+    apart = np.array([[0.5, 0.5], [0.9, 0.1]])
+    assert shared_mixtures(apart, np.array([1e6, 3e6]), np.ones(2, dtype=bool)).all()
 
 
 def test_budgets_that_nearly_agree_are_one_profile() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixlab.errors import ConfigError
-from mixlab.units import format_quantity, format_seconds, parse_quantity
+from mixlab.units import format_flops, format_quantity, format_seconds, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,11 @@ def test_written_quantities_read_back(value: float) -> None:
 )
 def test_quantities_read_well(value: float, text: str) -> None:
     assert format_quantity(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(5.12e11, "5.12e11"), (1e19, "1e19"), (3.81e25, "3.81e25"), (0, "0")])
+def test_flops_keep_their_exponent(value: float, text: str) -> None:
+    assert format_flops(value) == text
 
 
 @pytest.mark.parametrize(
