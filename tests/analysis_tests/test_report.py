@@ -134,7 +134,7 @@ def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
         assert "<svg" in file.read_text()
     options = [
         "--holdout",
-        "params > 5e6",
+        "`mix.web` > 0.3",
         "--law",
         "joint-additive",
         "--target",
