@@ -25,7 +25,7 @@ lint: $(DEV_STAMP)
 check: lint test  ## what CI runs
 
 bench: $(DEV_STAMP)  ## the figures of the README's performance table
-	$(BIN)/python benchmarks/fits.py $(ARGS)
+	$(BIN)/python benchmarks/laws.py $(ARGS)
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
 clean:
