@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: quickstart test test-slow lint check bench clean
+.PHONY: quickstart test test-slow lint check bench bench-laws clean
 
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
@@ -24,9 +24,11 @@ lint: $(DEV_STAMP)
 
 check: lint test  ## what CI runs
 
-bench: $(DEV_STAMP)  ## the figures of the README's performance table
-	$(BIN)/python benchmarks/laws.py $(ARGS)
+bench: $(DEV_STAMP)  ## a training step beside a plain PyTorch one
 	$(BIN)/python benchmarks/training.py $(ARGS)
+
+bench-laws: $(DEV_STAMP)  ## a fit beside the published procedure: make bench-laws RUNS=runs.csv
+	$(BIN)/python benchmarks/laws.py $(RUNS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

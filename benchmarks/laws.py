@@ -54,8 +54,8 @@ def published(rows: Observations, starts: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="?", default="../shared/reference/chinchilla_245.csv")
-    parser.add_argument("--where", default="epoch_outlier == 0")
+    parser.add_argument("runs")
+    parser.add_argument("--where", help="keep these rows")
     parser.add_argument("--starts", type=int, default=4500)
     options = parser.parse_args()
     table = RunTable.read(options.runs)
@@ -75,9 +75,7 @@ def main() -> None:
 
     print(f"{len(rows)} rows of {options.runs}")
     print(f"published procedure, {options.starts} starts: objective {best:.8f} in {theirs:.2f} s")
-    print(
-        f"mixlab:                             objective {fit.objective[0]:.8f} in {ours:.3f} s, {theirs / ours:.0f}x faster"
-    )
+    print(f"mixlab: objective {fit.objective[0]:.8f} in {ours:.3f} s, {theirs / ours:.0f} times as fast")
     print(f"mixlab, {BOOTSTRAP} bootstrap refits: {resampled:.2f} s")
 
 

@@ -1,7 +1,7 @@
 """How fast a proxy's training step is, beside a plain PyTorch decoder of the same shape, on one CPU thread.
 
-Both do the same work on the same tokens: RMSNorm, rotary positions, causal attention, SwiGLU, cross-entropy, clipping at
-norm 1 and AdamW; the plain one is nn.Modules with torch's fused AdamW. Rounds alternate, so a noisy machine disturbs
+Both do the same work on the same tokens: RMSNorm, rotary positions, causal attention, SwiGLU, cross-entropy, clipping
+at norm 1 and AdamW; the plain one is nn.Modules with torch's fused AdamW. Rounds alternate, so a noisy machine disturbs
 both; the ratio's median and range over rounds are printed.
 
     python benchmarks/training.py [--sizes 26K 80K 200K 1M] [--rounds 7] [--seconds 1.5]
