@@ -143,6 +143,21 @@ def test_recommend_prints_the_keys_of_the_design(runs: Path, tmp_path: Path) -> 
     refused(uncapped, 2, "weights between the bounds must be able to sum to 1")
 
 
+def test_runs_of_one_size_are_enough_for_a_mixture(runs: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(runs)
+    one = table[(table["params"] == 3e6) & (table["tokens"] == 4e8)]
+    one.to_csv(tmp_path / "one.csv", index=False)
+    result = mixlab(
+        "recommend", "one.csv", "--objective", "a=0.4,b=0.3,c=0.3", "--bootstrap", "20", "--json", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert (data["law"], data["params"], data["tokens"]) == ("loglinear", 3e6, pytest.approx(4e8))
+    assert any("knows no model sizes" in warning for warning in data["warnings"])
+    one.drop(columns=["tokens", "flops"]).to_csv(tmp_path / "bare.csv", index=False)
+    refused(mixlab("recommend", "bare.csv", cwd=tmp_path), 2, "but `tokens` is missing", "a constant column will do")
+
+
 def test_help_needs_no_heavy_library(tmp_path: Path) -> None:
     script = (
         "import sys; from mixlab.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"

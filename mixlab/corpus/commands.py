@@ -58,12 +58,12 @@ proxies:
   context: 256
 
 sweep:
-  budgets: [2.5e+11, 5e+11, 1e+12]  # training FLOPs of every proxy
+  budgets: [2.5e11, 5e11, 1e12]  # training FLOPs of every proxy
   mixtures: 24               # distinct mixtures of the first round
   replicates: 2              # seeds of the anchors: the measure of noise
 
 target:
-  flops: 1e+15               # the big run's training FLOPs
+  flops: 1e13                # the big run's training FLOPs
   law: auto
 """
 

@@ -88,6 +88,12 @@ class Surface:
     bootstrap: int = 0
     flops_per_param_token: float = 6.0
 
+    @property
+    def sized(self) -> bool:
+        """Whether the law tells model sizes apart, so that N can be searched."""
+        law, (low, high) = get_law(self.law), self.params_range
+        return "params" in law.needs or (not law.needs and low < high)
+
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at h (M, K) or (K,), N, D: shape (M,)."""
         return self.point.predict(mixture, params, tokens)

@@ -8,12 +8,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, RunTableError
 from mixlab.folder import write_json
 from mixlab.laws.registry import law_names
-from mixlab.laws.surface import fit_surface
+from mixlab.laws.surface import Surface, fit_surface
 from mixlab.mixture import Mixture
 from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
+from mixlab.runs import RunTable
 from mixlab.search.problem import Problem, load_problem
 from mixlab.search.recommend import Recommendation
 from mixlab.search.recommend import recommend as search
@@ -71,8 +72,9 @@ def recommend(
         law=law,
         where=where,
     )
-    budget = _budget(problem, flops, params, tokens)
+    _require_scale(problem.table)
     surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=bootstrap, seed=seed)
+    budget = _budget(problem, surface, flops, params, tokens)
     fixed = parse_pairs(fixed_mix, "--fixed-mix")
     answer = search(
         surface,
@@ -99,13 +101,27 @@ def recommend(
     return 0
 
 
-def _budget(problem: Problem, flops: float | None, params: float | None, tokens: float | None) -> float:
+def _require_scale(table: RunTable) -> None:
+    """A recommendation says N and D, so the runs must say theirs."""
+    sized = table.has("params") or table.has("params_non_embed")
+    if not (sized and table.has("tokens")):
+        raise RunTableError(
+            f"a recommendation needs the columns `params` and `tokens`, but `{'tokens' if sized else 'params'}` is missing",
+            "add it; where all runs share one size and one token count, a constant column will do",
+        )
+
+
+def _budget(
+    problem: Problem, surface: Surface, flops: float | None, params: float | None, tokens: float | None
+) -> float:
     if flops is not None:
         return flops
     if params is not None and tokens is not None:
         return float(problem.cost.flops(params, tokens))
     if problem.config is not None and problem.config.target is not None:
         return problem.config.target.flops
+    if not surface.sized:
+        return surface.max_flops  # one scale: the mixture is all that can be asked for
     raise ConfigError("a recommendation needs a budget", "give --flops C, or set target.flops in study.yaml")
 
 

@@ -136,7 +136,7 @@ def recommend(
         space: the mixtures that may be recommended; None for tables without mixtures.
         flops: C.
         cost: what a budget buys at N.
-        params, tokens: fix N or D (both: C is not used for the split).
+        params, tokens: fix N or D (both: C is not used for the split). A law that knows no sizes takes the runs' N.
         fixed_mixture: fix the mixture and search the size alone.
         observed: the runs, for the `best_observed` baseline.
         kl: weight of KL(h || prior).
@@ -148,13 +148,16 @@ def recommend(
         InfeasibleError: when no mixture keeps bounds and caps.
     """
     low, high = bracket(surface.params_range, flops, surface.max_flops)
+    warnings = list(surface.warnings)
+    if not surface.sized and params is None and tokens is None:
+        params = surface.params_range[1]
+        warnings.append(f"the law `{surface.law}` knows no model sizes: N is that of the largest runs")
     if params is not None:
         low = high = params
     elif tokens is not None:
         params = _params_for(cost, flops, tokens)
         low = high = params
     question = _Question(space, flops, cost, params, tokens, fixed_mixture, low, high, kl, prior)
-    warnings = list(surface.warnings)
     baselines = _baseline_mixtures(surface, space, observed, warnings)
     starts = [mixture for mixture in (*baselines.values(), prior) if mixture is not None]
     best = _optimise(surface.point, question, starts, seed)
@@ -271,12 +274,7 @@ def _best_observed(surface: Surface, observed: RunTable) -> tuple[Mixture, int]:
     """The mixture that was best among the largest runs, and its row."""
     total = sum(weight * observed.column(column) for column, weight in surface.objective.items())
     values = np.asarray(total, dtype=float)
-    try:
-        log_c = np.log(observed.flops())
-    except Exception as error:
-        if not hasattr(error, "hint"):
-            raise
-        log_c = np.zeros(len(observed))  # one scale: every run is among the largest
+    log_c = np.log(observed.flops())
     largest = (log_c >= log_c[np.isfinite(values)].max() - LARGEST_RUNS) & np.isfinite(values)
     row = int(np.flatnonzero(largest)[np.argmin(values[largest])])
     return Mixture.from_array(observed.domains, observed.mixtures()[row]), row
