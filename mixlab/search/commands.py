@@ -106,7 +106,8 @@ def _require_scale(table: RunTable) -> None:
     sized = table.has("params") or table.has("params_non_embed")
     if not (sized and table.has("tokens")):
         raise RunTableError(
-            f"a recommendation needs the columns `params` and `tokens`, but `{'tokens' if sized else 'params'}` is missing",
+            "a recommendation needs the columns `params` and `tokens`, but "
+            f"`{'tokens' if sized else 'params'}` is missing",
             "add it; where all runs share one size and one token count, a constant column will do",
         )
 
