@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import stdev
 from typing import Any
 
 import click
@@ -167,13 +168,14 @@ def _show_verification(result: Verification) -> None:
         f"{format_quantity(result.tokens)} tokens",
         title_justify="left",
     )
-    for heading in ("mixture", "measured", "seeds", "predicted", "90% interval"):
+    seeds = len(next(iter(result.candidates.values())).measured)
+    for heading in ("mixture", "measured", f"sd of {seeds} seeds", "predicted", "90% interval"):
         table.add_column(heading, justify="left" if heading == "mixture" else "right")
     for name, candidate in sorted(result.candidates.items(), key=lambda item: item[1].mean):
         table.add_row(
             name.replace("_", " "),
             f"{candidate.mean:.4f}",
-            " ".join(f"{loss:.4f}" for loss in candidate.measured),
+            f"{stdev(candidate.measured):.4f}",
             f"{candidate.predicted['mean']:.4f}",
             f"{candidate.predicted['low']:.4f} to {candidate.predicted['high']:.4f}",
         )

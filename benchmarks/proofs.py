@@ -1,0 +1,60 @@
+"""What the proofs of several studies came to, one row each, as a Markdown table.
+
+for s in 0 1 2 3 4; do mixlab quickstart q$s --seed $s; done
+python benchmarks/proofs.py q0 q1 q2 q3 q4
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mixlab.folder import StudyFolder, read_json
+
+ORDER = ("recommended", "best_observed", "proportional", "uniform")
+
+
+def row(directory: str) -> list[str]:
+    """Seed, answer, prediction, measurement, and what the recommendation gains on each baseline."""
+    folder = StudyFolder.open(directory)
+    answer = read_json(folder.recommendation)
+    proof = read_json(folder.verification)
+    best = proof["candidates"]["recommended"]
+    predicted = best["predicted"]
+    top = sorted(answer["mixture"].items(), key=lambda item: -item[1])
+    mix = ", ".join(f"{name} {weight:.2f}" for name, weight in top if weight >= 0.005)
+    means = [proof["candidates"][name]["mean"] if name in proof["candidates"] else float("nan") for name in ORDER]
+    beats = {name: proof["beats"][name]["beyond_noise"] for name in proof["beats"]}
+    return [
+        str(folder.config.seed),
+        mix,
+        f"{answer['params']:,.0f}",
+        f"{predicted['mean']:.3f} [{predicted['low']:.3f}, {predicted['high']:.3f}]",
+        f"{means[0]:.4f}",
+        "yes" if proof["interval_held"] else "NO",
+        *(
+            f"{mean:.4f}{'' if beats.get(name) else ' (not beaten)'}"
+            for name, mean in zip(ORDER[1:], means[1:], strict=True)
+        ),
+        f"{proof['noise_floor']:.4f}",
+    ]
+
+
+def main() -> None:
+    heading = [
+        "seed",
+        "mixture",
+        "N",
+        "predicted",
+        "measured",
+        "held",
+        *(n.replace("_", " ") for n in ORDER[1:]),
+        "noise floor",
+    ]
+    print("| " + " | ".join(heading) + " |")
+    print("|" + "---|" * len(heading))
+    for directory in sys.argv[1:]:
+        print("| " + " | ".join(row(directory)) + " |")
+
+
+if __name__ == "__main__":
+    main()
