@@ -23,7 +23,7 @@ def row(directory: str) -> list[str]:
     top = sorted(answer["mixture"].items(), key=lambda item: -item[1])
     mix = ", ".join(f"{name} {weight:.2f}" for name, weight in top if weight >= 0.005)
     means = [proof["candidates"][name]["mean"] if name in proof["candidates"] else float("nan") for name in ORDER]
-    beats = {name: proof["beats"][name]["beyond_noise"] for name in proof["beats"]}
+    beaten = {name: "" if result["beyond_noise"] else " (not beaten)" for name, result in proof["beats"].items()}
     return [
         str(folder.config.seed),
         mix,
@@ -31,25 +31,14 @@ def row(directory: str) -> list[str]:
         f"{predicted['mean']:.3f} [{predicted['low']:.3f}, {predicted['high']:.3f}]",
         f"{means[0]:.4f}",
         "yes" if proof["interval_held"] else "NO",
-        *(
-            f"{mean:.4f}{'' if beats.get(name) else ' (not beaten)'}"
-            for name, mean in zip(ORDER[1:], means[1:], strict=True)
-        ),
+        *(f"{mean:.4f}{beaten.get(name, '')}" for name, mean in zip(ORDER[1:], means[1:], strict=True)),
         f"{proof['noise_floor']:.4f}",
     ]
 
 
 def main() -> None:
-    heading = [
-        "seed",
-        "mixture",
-        "N",
-        "predicted",
-        "measured",
-        "held",
-        *(n.replace("_", " ") for n in ORDER[1:]),
-        "noise floor",
-    ]
+    baselines = [name.replace("_", " ") for name in ORDER[1:]]
+    heading = ["seed", "mixture", "N", "predicted", "measured", "held", *baselines, "noise floor"]
     print("| " + " | ".join(heading) + " |")
     print("|" + "---|" * len(heading))
     for directory in sys.argv[1:]:
