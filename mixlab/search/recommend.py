@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.errors import ConfigError, InfeasibleError
+from mixlab.errors import ConfigError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs import RunTable
+from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.size import Cost, bracket, minimise_size
 
@@ -26,7 +27,6 @@ OPTIMUM_DRAWS = 60
 FAR = 10.0  # times the largest run's FLOPs
 CORNER = 0.9
 LEVEL = 0.9
-LARGEST_RUNS = 0.25  # in log C: runs this near the largest count as the largest
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ def recommend(
         params = _params_for(cost, flops, tokens)
         low = high = params
     question = _Question(space, flops, cost, params, tokens, fixed_mixture, low, high, kl, prior)
-    baselines = _baseline_mixtures(surface, space, observed, warnings)
+    baselines, without = baseline_mixtures(surface, space, observed)
+    warnings += without
     starts = [mixture for mixture in (*baselines.values(), prior) if mixture is not None]
     best = _optimise(surface.point, question, starts, seed)
     compared = {
@@ -253,33 +254,6 @@ def _params_for(cost: Cost, flops: float, tokens: float) -> float:
     return math.sqrt(low * high)
 
 
-def _baseline_mixtures(
-    surface: Surface, space: MixtureSpace | None, observed: RunTable | None, warnings: list[str]
-) -> dict[str, Mixture]:
-    """The obvious alternatives that this space and table know."""
-    if space is None:
-        return {}
-    found = {}
-    if observed is not None:
-        found["best_observed"] = _best_observed(surface, observed)[0]
-    for name, make in (("proportional", space.proportional), ("uniform", space.uniform)):
-        try:
-            found[name] = make()
-        except (ConfigError, InfeasibleError) as error:
-            warnings.append(f"no {name} baseline: {error.message}")
-    return found
-
-
-def _best_observed(surface: Surface, observed: RunTable) -> tuple[Mixture, int]:
-    """The mixture that was best among the largest runs, and its row."""
-    total = sum(weight * observed.column(column) for column, weight in surface.objective.items())
-    values = np.asarray(total, dtype=float)
-    log_c = np.log(observed.flops())
-    largest = (log_c >= log_c[np.isfinite(values)].max() - LARGEST_RUNS) & np.isfinite(values)
-    row = int(np.flatnonzero(largest)[np.argmin(values[largest])])
-    return Mixture.from_array(observed.domains, observed.mixtures()[row]), row
-
-
 def _baseline(surface: Surface, question: _Question, mixture: Mixture, observed: RunTable | None) -> dict[str, Any]:
     """A baseline at its own best size."""
     fixed = _Question(**{**vars(question), "fixed_mixture": mixture})
@@ -292,7 +266,7 @@ def _baseline(surface: Surface, question: _Question, mixture: Mixture, observed:
         "loss": _loss(surface, h, optimum.params, optimum.tokens),
     }
     if observed is not None:
-        row = _best_observed(surface, observed)[1]
+        row = best_observed(surface, observed)[1]
         total = sum(weight * observed.column(column)[row] for column, weight in surface.objective.items())
         result |= {"run_id": str(observed.run_ids[row]), "observed_loss": float(total)}
     return result
