@@ -10,9 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from mixlab.config import ProxyConfig
 from mixlab.errors import CorpusError
+from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
@@ -33,6 +36,20 @@ def test_the_shape_counts_the_parameters_that_the_model_has(tied: bool) -> None:
     shape = ModelShape(depth=3, width=24, vocab_size=40, context=8, tied=tied)
     counted = sum(math.prod(size) for size in parameter_shapes(shape).values())
     assert counted == shape.params == Stack(shape, [0], CPU).flat.shape[1]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_flops_counted_are_those_that_torch_counts(tied: bool) -> None:
+    shape = ModelShape(3, 48, 65, 32, tied)
+    stack = Stack(shape, [0, 1], CPU)
+    tokens = torch.zeros((2, 4, 33), dtype=torch.long)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        loss = stack.losses(tokens).mean()
+        forward = counter.get_total_flops()
+        loss.backward()
+    processed = 2 * 4 * 32
+    assert forward == forward_flops_per_token(shape) * processed
+    assert counter.get_total_flops() == pytest.approx(training_flops(shape, processed), rel=1e-12)
 
 
 def test_the_future_does_not_reach_the_past() -> None:
