@@ -6,7 +6,9 @@ python benchmarks/proofs.py q0 q1 q2 q3 q4
 
 from __future__ import annotations
 
+import math
 import sys
+from statistics import fmean, variance
 
 from mixlab.folder import StudyFolder, read_json
 
@@ -33,12 +35,13 @@ def row(directory: str) -> list[str]:
         "yes" if proof["interval_held"] else "NO",
         *(f"{mean:.4f}{beaten.get(name, '')}" for name, mean in zip(ORDER[1:], means[1:], strict=True)),
         f"{proof['noise_floor']:.4f}",
+        f"{math.sqrt(fmean(variance(one['measured']) for one in proof['candidates'].values())):.4f}",
     ]
 
 
 def main() -> None:
     baselines = [name.replace("_", " ") for name in ORDER[1:]]
-    heading = ["seed", "mixture", "N", "predicted", "measured", "held", *baselines, "noise floor"]
+    heading = ["seed", "mixture", "N", "predicted", "measured", "held", *baselines, "noise floor", "sd over seeds"]
     print("| " + " | ".join(heading) + " |")
     print("|" + "---|" * len(heading))
     for directory in sys.argv[1:]:

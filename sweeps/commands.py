@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import stdev
 from typing import Any
 
@@ -17,6 +17,7 @@ from mixlab.units import format_flops, format_quantity, format_seconds
 from proxies.speed import measure_rate
 from proxies.texts import resolve_device
 from sweeps.driver import CUDA_STACK, first_specs, open_study, run_sweep, worker_count
+from sweeps.executors.base import Executor
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
 from sweeps.plan import Study, evaluation_flops
@@ -27,27 +28,41 @@ from sweeps.verify import Verification, plan_proof, run_proof
 SOME_FAILED = 3
 
 
+def _local(folder: StudyFolder, study: Study, workers: int | None) -> Executor:
+    """Worker processes of this machine: one per core, or one on a GPU."""
+    device = resolve_device(study.config.proxies.device)
+    count = 1 if device == "cuda" else worker_count(study, workers)
+    return LocalExecutor(folder.corpus, count, device, folder.checkpoints)
+
+
+EXECUTORS: dict[str, Callable[[StudyFolder, Study, int | None], Executor]] = {"local": _local}
+executor_option = click.option(
+    "--executor", type=click.Choice(tuple(EXECUTORS)), default="local", show_default=True, help="Who makes the runs."
+)
+
+
 @click.command()
 @click.argument("directory", type=click.Path())
+@executor_option
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: the study's, or one per core).")
 @click.option("--storage", metavar="URL", help="An Optuna storage URL in place of optuna.db.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print runs, FLOPs and expected time, and start nothing.")
 @json_option
-def sweep(directory: str, workers: int | None, storage: str | None, only_plan: bool, as_json: bool) -> int:
+def sweep(
+    directory: str, executor: str, workers: int | None, storage: str | None, only_plan: bool, as_json: bool
+) -> int:
     """Train the proxies of the study in DIRECTORY; the same command goes on after an interruption."""
     folder = StudyFolder.open(directory)
     study = open_study(folder)
-    count = worker_count(study, workers)
     if only_plan:
-        plan = _plan(folder, study, count)
+        plan = _plan(folder, study, worker_count(study, workers))
         print_json(plan) if as_json else _show_plan(study, plan)
         return 0
-    device = resolve_device(study.config.proxies.device)
-    executor = LocalExecutor(folder.corpus, 1 if device == "cuda" else count, device, folder.checkpoints)
+    stack = CUDA_STACK if resolve_device(study.config.proxies.device) == "cuda" else 1
     tracker = make_tracker(study.config.tracking, study.config.name, folder.root)
     with ProgressWatcher("sweep") as watcher:
-        stack = CUDA_STACK if device == "cuda" else 1
-        outcome = run_sweep(folder, executor, tracker, watcher, stack=stack, storage=storage)
+        maker = EXECUTORS[executor](folder, study, workers)
+        outcome = run_sweep(folder, maker, tracker, watcher, stack=stack, storage=storage)
     counts = {s: sum(r.status == s for r in outcome.records) for s in ("done", "diverged", "failed")}
     points = sum(len(record.points) for record in outcome.records)
     result = {"runs": len(outcome.records), **counts, "points": points, "table": str(folder.runs)}
@@ -81,19 +96,18 @@ def status(directory: str, as_json: bool) -> int:
     "--flops", type=QUANTITY, help="Training FLOPs of each run (default: 4 times the sweep's largest budget)."
 )
 @click.option("--seeds", type=click.IntRange(min=2), default=3, show_default=True, help="Runs per mixture.")
+@executor_option
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.")
 @json_option
-def verify(directory: str, flops: float | None, seeds: int, workers: int | None, as_json: bool) -> int:
+def verify(directory: str, flops: float | None, seeds: int, executor: str, workers: int | None, as_json: bool) -> int:
     """Train the recommendation and the baselines beyond the sweep, and compare with what was predicted."""
     folder = StudyFolder.open(directory)
     say("fitting the sweep and naming the candidates")
     proof = plan_proof(folder, flops, seeds)
     config = proof.study.config
-    device = resolve_device(config.proxies.device)
-    count = 1 if device == "cuda" else worker_count(proof.study, workers)
-    executor = LocalExecutor(folder.corpus, count, device, folder.checkpoints)
+    tracker = make_tracker(config.tracking, config.name, folder.root)
     with ProgressWatcher("verify") as watcher:
-        result = run_proof(folder, proof, executor, make_tracker(config.tracking, config.name, folder.root), watcher)
+        result = run_proof(folder, proof, EXECUTORS[executor](folder, proof.study, workers), tracker, watcher)
     if as_json:
         print_json(result.to_json())
     else:
