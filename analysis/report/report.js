@@ -13,7 +13,7 @@ function quantity(value) {
 function show(point) {
   byId("c").textContent = point.flops.toExponential(2).replace("+", "");
   const times = point.flops / data.largest;
-  byId("beyond").textContent = times > 1.01 ? `(${times.toPrecision(2)}× beyond the largest run)` : "(within the runs)";
+  byId("beyond").textContent = times > 1.01 ? `(${times.toPrecision(2)}× the largest run)` : "(within the runs)";
   byId("n").textContent = quantity(point.params);
   byId("d").textContent = quantity(point.tokens);
   byId("l").textContent = point.loss.toFixed(4);
