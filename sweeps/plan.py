@@ -130,13 +130,11 @@ def _affordable(shape: ModelShape, budgets: Sequence[float], min_tokens_per_para
 
 def design_specs(study: Study, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
     """The runs of a first round: `mixtures` with the `anchors` first."""
-    sizes = len(study.shapes)
     specs = [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, index, anchors)]
     if mixtures:
         extreme = max(mixtures, key=lambda mixture: float(np.max(mixture.array(study.space.names))))
         for replicate in range(1, study.config.sweep.replicates):
             specs += [study.spec(mixture, study.reference, replicate) for mixture in (mixtures[0], extreme)]
-    assert sizes > 0
     return _unique(specs)
 
 
