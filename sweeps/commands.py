@@ -166,6 +166,9 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
         skipped = [""] * (len(budgets) - len(tokens))  # too few tokens per parameter
         sizes.add_row(shape.label, format_quantity(shape.params), *skipped, *map(format_quantity, tokens))
     console.print(sizes)
+    if any(len(tokens) < len(budgets) for tokens in study.tokens):
+        limit = study.config.proxies.min_tokens_per_param
+        console.print(f"left out: fewer than {limit:g} tokens per parameter (proxies.min_tokens_per_param)")
     console.print(
         f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"
         f"{format_flops(plan['flops_left'])} FLOPs left of {format_flops(plan['flops'])}: about "

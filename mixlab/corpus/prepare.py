@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -198,11 +199,13 @@ def _check_sides(name: str, tally: Tally, corpus: CorpusConfig) -> None:
         raise CorpusError(f"domain `{name}` holds no text ({tally.empty} empty documents)", "check its paths")
     for split, size in tally.sizes.items():
         if size == 0:
+            # The share at which a side stays empty once in a thousand times.
+            enough = math.ceil(100 * (1 - 0.001 ** (1 / tally.documents))) / 100
             raise CorpusError(
                 f"the {split} side of domain `{name}` is empty: {tally.documents} documents split at "
                 f"validation_fraction {corpus.validation_fraction:g}",
-                "give the domain more documents or finer groups (group_field), raise max_bytes, "
-                "or change validation_fraction",
+                "give the domain more documents, or finer groups (group_field)"
+                + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
             )
 
 

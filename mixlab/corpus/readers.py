@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from mixlab.errors import CorpusError, did_you_mean
 
 ID_STEM = "id-stem"
-PIECE_BYTES = 10_000
+PIECE_BYTES = 4_000
 MAX_LINE_BYTES = 1 << 28
 
 Document = tuple[str, str]
