@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
+from mixlab.units import format_quantity
 
 SUM_TOLERANCE = 1e-6
 ROUNDING = 1e-12
@@ -157,15 +158,15 @@ class MixtureSpace:
             worst = int(np.argmax(lower - upper))
             raise InfeasibleError(
                 f"domain `{self.names[worst]}` must have weight >= {lower[worst]:.4g} but at most "
-                f"{upper[worst]:.4g} is allowed at {tokens:.3g} tokens",
+                f"{upper[worst]:.4g} is allowed at {format_quantity(tokens)} tokens",
                 "lower its minimum, raise its maximum, allow more epochs or add text",
             )
         if lower.sum() > 1 + SUM_TOLERANCE or upper.sum() < 1 - SUM_TOLERANCE:
             supply = float(np.sum(self.unique_tokens))
             raise InfeasibleError(
                 f"weights between the bounds must be able to sum to 1, but the minima sum to {lower.sum():.4g} "
-                f"and the maxima to {upper.sum():.4g} at {tokens:.3g} tokens "
-                f"({supply:.3g} unique tokens, at most {self.max_epochs:g} epochs)",
+                f"and the maxima to {upper.sum():.4g} at {format_quantity(tokens)} tokens "
+                f"({format_quantity(supply)} unique tokens, at most {self.max_epochs:g} epochs)",
                 "allow more epochs, add text, widen the bounds or plan fewer tokens",
             )
         return lower, np.minimum(upper, 1.0)
