@@ -171,6 +171,25 @@ class MixtureSpace:
             )
         return lower, np.minimum(upper, 1.0)
 
+    def most_tokens(self) -> float:
+        """The largest training token count at which some mixture keeps bounds and caps; `inf` without caps."""
+        low, high = 0.0, 1.0
+        while self._feasible(high):
+            low, high = high, 10 * high
+            if high > 1e30:
+                return math.inf
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._feasible(middle) else (low, middle)
+        return low
+
+    def _feasible(self, tokens: float) -> bool:
+        try:
+            self.bounds(tokens)
+        except InfeasibleError:
+            return False
+        return True
+
     def contains(self, mixture: Mixture, tokens: float = 0.0, tolerance: float = 1e-6) -> bool:
         """Whether `mixture` keeps the bounds at `tokens` training tokens."""
         lower, upper = self.bounds(tokens)

@@ -20,6 +20,7 @@ from mixlab.runs import RunTable
 from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.size import Cost, bracket, minimise_size
+from mixlab.units import format_quantity
 
 TURNS = 8
 STILL = 1e-3  # in log N, between turns
@@ -157,6 +158,8 @@ def recommend(
     elif tokens is not None:
         params = _params_for(cost, flops, tokens)
         low = high = params
+    elif space is not None and fixed_mixture is None:
+        low, high = _within_supply(space, flops, cost, low, high)
     question = _Question(space, flops, cost, params, tokens, fixed_mixture, low, high, kl, prior)
     baselines, without = baseline_mixtures(surface, space, observed)
     warnings += without
@@ -242,6 +245,19 @@ def _optimise(
     return _Optimum(mixture, n, question.tokens_at(n), at_edge)
 
 
+def _within_supply(space: MixtureSpace, flops: float, cost: Cost, low: float, high: float) -> tuple[float, float]:
+    """The sizes of the bracket for which the text suffices: at a fixed budget a smaller model asks for more tokens.
+
+    Raises:
+        InfeasibleError: when even the largest asks for too many.
+    """
+    most = 0.999999 * space.most_tokens()  # inside by more than rounding
+    if math.isinf(most):
+        return low, high
+    space.bounds(float(cost.tokens(flops, high)))
+    return max(low, min(high, _params_for(cost, flops, most))), high
+
+
 def _params_for(cost: Cost, flops: float, tokens: float) -> float:
     """N whose training on `tokens` costs `flops`, by bisection (D falls as N rises)."""
     low, high = 1.0, 1e16
@@ -304,10 +320,12 @@ def _warnings(answer: Recommendation, surface: Surface, question: _Question, bes
     ratio = answer.extrapolation["flops_ratio"]
     if ratio > FAR:
         found.append(f"the budget is {ratio:.3g} times the largest run: nothing tests the law that far out")
-    if best.at_edge:
+    if best.at_edge and question.space is not None and best.tokens > 0.95 * question.space.most_tokens():
+        found.append("the text runs out: a smaller model on more tokens would be better, but there are none left")
+    elif best.at_edge:
         found.append(
-            f"N = {best.params:.3g} is at the end of the sizes that the runs support "
-            f"({question.low:.3g} to {question.high:.3g}): run larger or smaller models"
+            f"N = {format_quantity(best.params)} is at the end of the sizes that the runs support "
+            f"({format_quantity(question.low)} to {format_quantity(question.high)}): run larger or smaller models"
         )
     if answer.mixture:
         top = max(answer.mixture, key=lambda name: answer.mixture[name])
@@ -323,7 +341,7 @@ def _warnings(answer: Recommendation, surface: Surface, question: _Question, bes
                 if limit < 1 and answer.mixture[name] > limit - 1e-4
             ]
             if capped:
-                found.append(f"held back by its cap: {', '.join(capped)}")
+                found.append(f"held back by the supply or a bound: {', '.join(capped)}")
         found += _against_baselines(answer, surface)
     return found
 

@@ -147,7 +147,21 @@ def test_supply_holds_the_answer_back(surface: Surface, table: RunTable) -> None
     answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
     assert answer.epochs["code"] == pytest.approx(4, abs=0.01)
     assert answer.mixture["math"] > answer.mixture["web"]
-    assert any("held back by its cap: " in warning and "code" in warning for warning in answer.warnings)
+    assert any("held back by the supply or a bound: " in warning and "code" in warning for warning in answer.warnings)
+
+
+def test_scarce_text_asks_for_a_larger_model(surface: Surface) -> None:
+    free = recommend(surface, space(), 1e17, cost=SixND(), draws=0)
+    supply = free.tokens / 3
+    scarce = MixtureSpace(tuple(Domain(name, supply / 12) for name in NAMES), max_epochs=4)
+    assert scarce.most_tokens() == pytest.approx(supply, rel=1e-5)
+    answer = recommend(surface, scarce, 1e17, cost=SixND(), draws=0)
+    assert answer.tokens == pytest.approx(supply, rel=1e-3)
+    assert answer.params == pytest.approx(3 * free.params, rel=1e-2)
+    assert any("the text runs out" in warning for warning in answer.warnings)
+    none = MixtureSpace(tuple(Domain(name, 1e4) for name in NAMES), max_epochs=4)
+    with pytest.raises(InfeasibleError, match="unique tokens, at most 4 epochs"):
+        recommend(surface, none, 1e17, cost=SixND(), draws=0)
 
 
 def test_what_is_fixed_stays_fixed(surface: Surface) -> None:
