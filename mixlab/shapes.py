@@ -16,7 +16,8 @@ from mixlab.errors import ConfigError
 
 WIDTH_STEP = 8
 HEAD_WIDTH = 32
-ASPECT = 24  # width per layer that the ladder aims at; small decoders are flat around it
+ASPECT = 24  # width per layer; small decoders are flat around it
+MIN_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -78,28 +79,22 @@ class ModelShape:
 
     @classmethod
     def near(cls, params: float, vocab_size: int, context: int, tied: bool = False) -> ModelShape:
-        """The shape whose total parameter count is nearest to `params`, with a sensible depth for its width.
+        """The shape of the family whose total parameter count is nearest to `params`, on a log scale.
 
-        Minimises |log(N/params)| + 0.25 |log(width / (ASPECT * depth))| over depths 2 to 128.
+        One dial: the depth follows from the width, so that sizes differ in size and not in proportions. A ladder of
+        mixed depths is no ladder: at equal N a third layer is worth more than a wider second one.
 
         Raises:
             ConfigError: when `params` is below what the smallest such model has.
         """
-        best: tuple[float, ModelShape] | None = None
-        for depth in range(2, 129):
-            # N as a function of width is close to a quadratic: solve it, then try the multiples of 8 around.
-            per_width = vocab_size * (1 if tied else 2)
-            root = (-per_width + math.sqrt(per_width**2 + 48 * depth * max(params, 1))) / (24 * depth)
-            for width in {
-                max(1, math.floor(root / WIDTH_STEP)) * WIDTH_STEP,
-                (int(root // WIDTH_STEP) + 1) * WIDTH_STEP,
-            }:
-                shape = cls(depth, width, vocab_size, context, tied)
-                cost = abs(math.log(shape.params / params)) + 0.25 * abs(math.log(width / (ASPECT * depth)))
-                if best is None or cost < best[0]:
-                    best = (cost, shape)
-        assert best is not None
-        shape = best[1]
+
+        def of_width(width: int) -> ModelShape:
+            return cls(max(MIN_DEPTH, round(width / ASPECT)), width, vocab_size, context, tied)
+
+        width = WIDTH_STEP
+        while of_width(width + WIDTH_STEP).params <= params:
+            width += WIDTH_STEP
+        shape = min((of_width(width), of_width(width + WIDTH_STEP)), key=lambda s: abs(math.log(s.params / params)))
         if abs(math.log(shape.params / params)) > 0.5:
             raise ConfigError(
                 f"no model with a vocabulary of {vocab_size} has about {params:.3g} parameters "

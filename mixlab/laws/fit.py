@@ -1,8 +1,9 @@
 """The solver: Levenberg-Marquardt on many parameter vectors at once, with Huber's loss on log-residuals.
 
-Minimises sum_i w_i rho(log model_i - log L_i) for S problems that share their rows and differ in weights and starts.
-Robustness comes by iterative reweighting inside the Gauss-Newton matrix; a step is taken only if the true objective
-falls. The sum, not the mean: with the mean, stopping rules end the search early (Besiroglu et al. 2024).
+Minimises sum_i w_i rho(log model_i - log L_i) for S problems that share their rows and differ in weights and starts;
+a normal prior on theta may be added. Robustness comes by iterative reweighting inside the Gauss-Newton matrix; a step
+is taken only if the true objective falls. The sum, not the mean: with the mean, stopping rules end the search early
+(Besiroglu et al. 2024).
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def huber(residual: Array, delta: float) -> Array:
     return np.where(size <= delta, 0.5 * residual**2, delta * (size - 0.5 * delta))
 
 
+def penalty(theta: Array, mean: Array, strength: Array) -> Array:
+    """What a normal prior adds to the objective, shape (S,)."""
+    return 0.5 * np.sum(strength * (theta - mean) ** 2, axis=1)
+
+
 def levenberg_marquardt(
     model: Model,
     log_loss: Array,
@@ -49,6 +55,7 @@ def levenberg_marquardt(
     lower: Array,
     upper: Array,
     report: NDArray[np.bool_],
+    prior: tuple[Array, Array] | None = None,
     max_iter: int = 200,
 ) -> Solution:
     """Solve S problems.
@@ -62,8 +69,12 @@ def levenberg_marquardt(
         lower, upper: box, shape (P,); iterates are clipped to it.
         report: parameters, shape (P,), for which ending at the box is `bound_hit` (for the others, such as the
             share of a useless domain, zero is a fine answer).
+        prior: the mean (P,) that theta is drawn to, and the strength (S, P) of the pull, so that
+            0.5 strength (theta - mean)^2 is added to the objective; 0 for none.
         max_iter: iterations.
     """
+    mean, strength = prior if prior is not None else (np.zeros(theta.shape[1]), np.zeros(theta.shape))
+
     theta = np.clip(theta, lower, upper)
     count, size = theta.shape
     damping = np.full(count, 1e-3)
@@ -72,7 +83,7 @@ def levenberg_marquardt(
     active = np.ones(count, dtype=bool)
     log_model, jacobian = model(theta)
     residual = log_model - log_loss
-    value = np.sum(weights * huber(residual, delta), axis=1)
+    value = np.sum(weights * huber(residual, delta), axis=1) + penalty(theta, mean, strength)
     for _ in range(max_iter):
         index = np.flatnonzero(active)
         if len(index) == 0:
@@ -82,8 +93,10 @@ def levenberg_marquardt(
         weighted = J * omega[:, :, None]
         normal = np.matmul(weighted.transpose(0, 2, 1), J)
         slope = np.matmul(weighted.transpose(0, 2, 1), r[:, :, None])[:, :, 0]
-        # A parameter at its bound that would be pushed further out is held there.
         at = theta[index]
+        normal[:, np.arange(size), np.arange(size)] += strength[index]
+        slope += strength[index] * (at - mean)
+        # A parameter at its bound that would be pushed further out is held there.
         held = ((at <= lower) & (slope > 0)) | ((at >= upper) & (slope < 0))
         slope = np.where(held, 0.0, slope)
         diagonal = np.einsum("spp->sp", normal)
@@ -97,6 +110,7 @@ def levenberg_marquardt(
         trial_log, trial_jacobian = model(trial)
         trial_residual = trial_log - log_loss
         trial_value = np.sum(weights[index] * huber(trial_residual, delta), axis=1)
+        trial_value += penalty(trial, mean, strength[index])
         better = trial_value < value[index]
         fall = np.where(better, (value[index] - trial_value) / np.maximum(value[index], 1e-300), 0.0)
         won = index[better]

@@ -46,6 +46,10 @@ class ParametricLaw(ABC):
     def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Lower and upper bounds of theta, and for which parameters a bound is a failure; each (P,)."""
 
+    def prior(self, domains: int) -> tuple[Array, Array]:
+        """Mean and standard deviation of theta before any row is seen, each (P,); `inf` where nothing is assumed."""
+        return np.zeros(self.size(domains)), np.full(self.size(domains), np.inf)
+
     @abstractmethod
     def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
         """Starts, shape (R, P)."""
@@ -76,7 +80,10 @@ class ParametricLaw(ABC):
             value = np.maximum(value, 1e-300)
             return np.log(value), jacobian / value[:, :, None]
 
-        def solve(theta: Array, repeated: Array, iterations: int) -> Solution:
+        mean, deviation = self.prior(len(rows.domains))
+
+        def solve(theta: Array, repeated: Array, iterations: int, noise: Array | None = None) -> Solution:
+            pull = np.zeros_like(theta) if noise is None else (noise[:, None] / deviation) ** 2
             return levenberg_marquardt(
                 model,
                 np.log(rows.loss),
@@ -86,12 +93,14 @@ class ParametricLaw(ABC):
                 lower=lower,
                 upper=upper,
                 report=report,
+                prior=(mean, pull),
                 max_iter=iterations,
             )
 
         first = solve(np.tile(starts, (problems, 1)), np.repeat(weights, len(starts), axis=0), 60)
         best = best_of(first, problems)
-        solution = solve(best.theta, weights, 400)
+        # The prior weighs as much as one row at its standard deviation would: rows without noise leave it no say.
+        solution = solve(best.theta, weights, 400, _scatter(model(best.theta)[0] - np.log(rows.loss), weights))
         return Fit(self, solution.theta, centre, solution.objective, solution.status, rows.domains)
 
     def conditioning(self, fit: Fit, rows: Observations) -> float:
@@ -109,3 +118,8 @@ class ParametricLaw(ABC):
         if fit.status[0] == "converged" and self.conditioning(fit, rows) < ILL_CONDITIONED_AT:
             return ILL_CONDITIONED
         return fit.status[0]
+
+
+def _scatter(residual: Array, weights: Array) -> Array:
+    """Robust standard deviation of each problem's residuals, shape (S,)."""
+    return 1.4826 * np.nanmedian(np.where(weights > 0, np.abs(residual), np.nan), axis=1)

@@ -29,6 +29,11 @@ class Candidate:
     error: TransferError
     parameters: int
 
+    @property
+    def baseline(self) -> bool:
+        """Whether it stands for comparison alone."""
+        return not get_law(self.law).needs
+
     def to_json(self) -> dict[str, Any]:
         def finite(value: float) -> float | None:
             return float(value) if np.isfinite(value) else None
@@ -39,6 +44,7 @@ class Candidate:
             "compute_error": finite(self.error.compute),
             "mixture_error": finite(self.error.mixture),
             "parameters": self.parameters,
+            "baseline": self.baseline,
         }
 
 
@@ -81,14 +87,13 @@ def choose_law(
             continue
         error = transfer_error(law, rows, losses, weights, flops, groups, seed)
         tried.append(Candidate(name, error, law.size(len(rows.domains))))
-    theory = [candidate for candidate in tried if get_law(candidate.law).needs]
-    if not theory:
+    if all(candidate.baseline for candidate in tried):
         raise refusal or FitError(
             "no law fits these rows: nothing varies in them",
             "a fit needs runs that differ in model size, tokens or mixture",
         )
-    # A law that could not be tested ranks behind all that could.
-    return sorted(theory + [c for c in tried if c not in theory], key=_rank)
+    # Baselines are shown beside the laws but never chosen: what they extrapolate to is an edge or a corner.
+    return sorted(tried, key=lambda candidate: (candidate.baseline, *_rank(candidate)))
 
 
 def _rank(candidate: Candidate) -> tuple[bool, float]:

@@ -20,7 +20,7 @@ from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, 
 from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.registry import get_law
-from mixlab.laws.select import choose_law
+from mixlab.laws.select import Candidate, choose_law
 from mixlab.laws.support import observe, require_support
 from mixlab.laws.transfer import TransferError, transfer_error
 from mixlab.runs import RunTable
@@ -189,9 +189,9 @@ def fit_surface(
     total = sum(weight * losses[name] for name, weight in weights.items())
     groups = groups_of_mixtures(rows.mixture)
     selection = choose_law(rows, losses, weights, flops, groups, seed) if law == "auto" else []
-    names = [candidate.law for candidate in selection] or [law]
+    names = [candidate.law for candidate in selection if not candidate.baseline] or [law]
     chosen, point_fits, passed_over = _first_converged(names, rows, losses, seed)
-    warnings += passed_over
+    warnings += passed_over + _better_baselines(selection, chosen.name)
     resamples, results = {}, {}
     draws = bootstrap_weights(rows.run, bootstrap, seed)
     for name, fit in point_fits.items():
@@ -231,6 +231,17 @@ def fit_surface(
         bootstrap=bootstrap,
         flops_per_param_token=float(flops[top] / (rows.params[top] * rows.tokens[top])),
     )
+
+
+def _better_baselines(selection: Sequence[Candidate], law: str) -> list[str]:
+    """Baselines that predicted unseen runs better than the law that was chosen."""
+    errors = {candidate.law: candidate.error.score for candidate in selection}
+    return [
+        f"the baseline `{candidate.law}` predicts unseen runs better than `{law}` "
+        f"({100 * errors[candidate.law]:.1f}% against {100 * errors[law]:.1f}% error)"
+        for candidate in selection
+        if candidate.baseline and errors[candidate.law] < errors[law]
+    ]
 
 
 def _first_converged(

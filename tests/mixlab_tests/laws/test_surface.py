@@ -33,6 +33,8 @@ def test_auto_takes_the_law_that_made_the_rows(table: RunTable) -> None:
     assert surface.law == "effective-data"
     scores = [row["transfer_error"] for row in surface.selection if row["law"] != "linear"]
     assert scores == sorted(scores)
+    assert surface.selection[-1]["law"] == "linear"
+    assert surface.selection[-1]["baseline"]
     assert 0.003 < surface.noise < 0.007
 
 
