@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from statistics import stdev
 from typing import Any
 
@@ -125,6 +127,7 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
     done = [spec for spec in specs if spec.run_id in records and records[spec.run_id].status != "failed"]
     left = [spec for spec in specs if spec not in done]
     device = resolve_device(study.config.proxies.device)
+    workers = 1 if device == "cuda" else workers
     seconds = _expected_seconds(study, left, workers, device)
     failures = [
         {"run_id": record.run_id, "error": record.error} for record in records.values() if record.status == "failed"
@@ -147,13 +150,19 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
 
 
 def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, device: str) -> float:
-    """Training and evaluation of `specs`, from a short measurement of each shape on this machine."""
+    """Training and evaluation of `specs`, from a short measurement of each shape with all workers of this machine."""
     if not specs:
         return 0.0
-    rates = {spec.shape: measure_rate(spec.shape, spec.recipe, device) for spec in {s.shape: s for s in specs}.values()}
+    recipes = {spec.shape: spec.recipe for spec in specs}
+    # Processes that share caches and memory are slower than one alone.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        tried = {
+            shape: [pool.submit(measure_rate, shape, recipe, device) for _ in range(workers)]
+            for shape, recipe in recipes.items()
+        }
+        rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}
     domains = len(study.inventory.domains)
-    work = sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
-    return work / workers
+    return sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
 
 
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:
