@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 from mixlab.errors import ConfigError
+from mixlab.units import format_quantity
 
 WIDTH_STEP = 8
 HEAD_WIDTH = 32
@@ -114,7 +115,7 @@ def ladder(sizes: list[float], vocab_size: int, context: int, tied: bool = False
     for small, large in itertools.pairwise(shapes):
         if small == large:
             raise ConfigError(
-                f"sizes must differ enough to give different shapes, but two of {[f'{s:.3g}' for s in sizes]} "
+                f"sizes must differ enough to give different shapes, but two of {', '.join(map(format_quantity, sizes))} "
                 f"are both {small.label} with {small.params} parameters",
                 "space the sizes by a factor of 1.5 or more",
             )

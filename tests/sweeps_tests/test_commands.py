@@ -1,0 +1,36 @@
+"""`sweep --plan` and `status`: what will run, what it costs, what is done; nothing starts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mixlab.folder import StudyFolder
+from sweeps.commands import status, sweep
+from sweeps.driver import first_specs, open_study
+
+
+def run(command: Any, *args: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(CliRunner().invoke(command, [*args, "--json"], catch_exceptions=False).stdout)
+    return data
+
+
+def test_a_plan_is_costed_and_starts_nothing(study_folder: StudyFolder) -> None:
+    plan = run(sweep, str(study_folder.root), "--plan")
+    specs = first_specs(open_study(study_folder))
+    assert (plan["runs"], plan["left"], plan["done"]) == (len(specs), len(specs), 0)
+    assert plan["points"] == sum(len(spec.tokens) for spec in specs)
+    assert plan["flops"] == plan["flops_left"] == pytest.approx(sum(spec.flops for spec in specs))
+    assert 0 < plan["seconds_left"] < 600
+    assert not study_folder.ledger.exists()
+
+
+def test_a_finished_sweep_leaves_nothing_to_do(swept_folder: StudyFolder) -> None:
+    state = run(status, str(swept_folder.root))
+    assert state["done"] == state["runs"]
+    assert (state["left"], state["failed"], state["seconds_left"]) == (0, 0, 0.0)
+    text = CliRunner().invoke(status, [str(swept_folder.root)], catch_exceptions=False).stdout
+    assert "0 left, 0 failed, 0 diverged" in text
