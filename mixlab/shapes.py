@@ -115,8 +115,8 @@ def ladder(sizes: list[float], vocab_size: int, context: int, tied: bool = False
     for small, large in itertools.pairwise(shapes):
         if small == large:
             raise ConfigError(
-                f"sizes must differ enough to give different shapes, but two of {', '.join(map(format_quantity, sizes))} "
-                f"are both {small.label} with {small.params} parameters",
+                f"sizes must differ enough to give different shapes, but two of "
+                f"{', '.join(map(format_quantity, sizes))} are both {small.label} with {small.params} parameters",
                 "space the sizes by a factor of 1.5 or more",
             )
     return shapes
