@@ -16,8 +16,8 @@ from mixlab.folder import StudyFolder
 from mixlab.options import QUANTITY, json_option, print_json, say
 from mixlab.specs import RunSpec
 from mixlab.units import format_flops, format_quantity, format_seconds
+from proxies.device import resolve_device
 from proxies.speed import measure_rate
-from proxies.texts import resolve_device
 from sweeps.driver import CUDA_STACK, first_specs, open_study, run_sweep, worker_count
 from sweeps.executors.base import Executor
 from sweeps.executors.local import LocalExecutor

@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 # library -> the places (path prefixes) that may import it
 HOMES = {
-    "torch": ("proxies/", "sweeps/executors/"),
+    "torch": ("proxies/",),
     "safetensors": ("proxies/",),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),

@@ -114,12 +114,11 @@ def _work(pipe: Connection, corpus: Path, device: str, checkpoints: Path | None)
     """A worker's life: open the corpus once, then train what comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import torch
-
+    from proxies.device import use_one_thread
     from proxies.texts import open_texts
     from proxies.train import train_stack
 
-    torch.set_num_threads(1)
+    use_one_thread()
     try:
         texts = open_texts(corpus)
         while True:
