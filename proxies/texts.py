@@ -1,4 +1,4 @@
-"""Opening a prepared corpus for training, and which device a study means."""
+"""Opening a prepared corpus for training."""
 
 from __future__ import annotations
 
