@@ -168,8 +168,11 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, devi
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:
     console = Console()
     budgets = sorted(study.config.sweep.budgets)
-    sizes = Table(title=f"{study.config.name}: {plan['runs']} runs, {plan['points']} points", title_justify="left")
-    for heading in ("model", "parameters", *(f"tokens at {format_flops(budget)} FLOPs" for budget in budgets)):
+    sizes = Table(
+        title=f"{study.config.name}: {plan['runs']} runs, {plan['points']} points; tokens by FLOPs",
+        title_justify="left",
+    )
+    for heading in ("model", "parameters", *map(format_flops, budgets)):
         sizes.add_column(heading, justify="right")
     for shape, tokens in zip(study.shapes, study.tokens, strict=True):
         skipped = [""] * (len(budgets) - len(tokens))  # too few tokens per parameter
