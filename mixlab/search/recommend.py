@@ -148,17 +148,14 @@ def recommend(
     Raises:
         InfeasibleError: when no mixture keeps bounds and caps.
     """
-    low, high = bracket(surface.params_range, flops, surface.max_flops)
     warnings = list(surface.warnings)
-    if not surface.sized and params is None and tokens is None:
+    if params is None and tokens is not None:
+        params = _params_for(cost, flops, tokens)
+    elif params is None and not surface.sized:
         params = surface.params_range[1]
         warnings.append(f"the law `{surface.law}` knows no model sizes: N is that of the largest runs")
-    if params is not None:
-        low = high = params
-    elif tokens is not None:
-        params = _params_for(cost, flops, tokens)
-        low = high = params
-    elif space is not None and fixed_mixture is None:
+    low, high = (params, params) if params is not None else bracket(surface.params_range, flops, surface.max_flops)
+    if params is None and space is not None and fixed_mixture is None:
         low, high = _within_supply(space, flops, cost, low, high)
     question = _Question(space, flops, cost, params, tokens, fixed_mixture, low, high, kl, prior)
     baselines, without = baseline_mixtures(surface, space, observed)
@@ -173,29 +170,21 @@ def recommend(
         _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, restart=False)
         for index in range(min(draws, surface.bootstrap))
     ]
+    mixture = best.mixture if best.mixture is not None else {}
     h = best.mixture.array(surface.domains) if best.mixture is not None else None
-    names = surface.domains
-    shares = np.array([one.mixture.array(names) for one in optima if one.mixture is not None])
-    interval = {
-        name: _quantiles(shares[:, i]) if len(shares) else (best.mixture[name], best.mixture[name])
-        for i, name in enumerate(names)
-        if best.mixture is not None
-    }
-    epochs = space.epochs(best.mixture, best.tokens) if space is not None and best.mixture is not None else {}
     targets = surface.predict_targets(h, best.params, best.tokens)
     answer = Recommendation(
         flops=flops,
-        mixture=dict(best.mixture) if best.mixture is not None else {},
-        mixture_interval=interval,
-        params=best.params,
-        params_interval=_quantiles([one.params for one in optima]) if optima else (best.params, best.params),
-        tokens=best.tokens,
-        tokens_interval=_quantiles([one.tokens for one in optima]) if optima else (best.tokens, best.tokens),
-        epochs={
-            name: value
-            for name, value in epochs.items()
-            if space is not None and math.isfinite(dict(zip(space.names, space.unique_tokens, strict=True))[name])
+        mixture=dict(mixture),
+        mixture_interval={
+            name: _spread([one.mixture[name] for one in optima if one.mixture is not None], weight)
+            for name, weight in mixture.items()
         },
+        params=best.params,
+        params_interval=_spread([one.params for one in optima], best.params),
+        tokens=best.tokens,
+        tokens_interval=_spread([one.tokens for one in optima], best.tokens),
+        epochs=_epochs(space, best),
         loss=_loss(surface, h, best.params, best.tokens),
         losses={
             column.removeprefix("loss."): _loss(surface, h, best.params, best.tokens, column) for column in targets
@@ -364,6 +353,17 @@ def _array(surface: Surface, mixture: Mapping[str, float]) -> np.ndarray:
     return np.array([mixture.get(name, 0.0) for name in surface.domains])
 
 
-def _quantiles(values: np.ndarray | list[float]) -> tuple[float, float]:
+def _epochs(space: MixtureSpace | None, best: _Optimum) -> dict[str, float]:
+    """Epochs of the domains whose supply is known."""
+    if space is None or best.mixture is None:
+        return {}
+    known = {domain.name for domain in space.domains if math.isfinite(domain.unique_tokens)}
+    return {name: seen for name, seen in space.epochs(best.mixture, best.tokens).items() if name in known}
+
+
+def _spread(values: list[float], point: float) -> tuple[float, float]:
+    """The middle `LEVEL` of the draws' values; without draws the point itself."""
+    if not values:
+        return point, point
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
