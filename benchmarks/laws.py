@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from mixlab.laws.base import Observations
-from mixlab.laws.bootstrap import bootstrap_weights
+from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.registry import get_law
 from mixlab.laws.support import observe
 from mixlab.runs import RunTable
@@ -67,7 +67,9 @@ def main() -> None:
     fit = law.fit(rows, np.ones((1, len(rows))))
     ours = time.perf_counter() - started
     started = time.perf_counter()
-    law.fit(rows, bootstrap_weights(rows.run, BOOTSTRAP, 0), start=fit.theta[0])
+    fitted = fit.predict(rows)[0]
+    tables = bootstrap_losses(rows.loss, fitted, rows.run, law.size(0), BOOTSTRAP, 0)
+    law.fit(rows.with_loss(tables), np.ones(tables.shape), start=fit.theta[0])
     resampled = time.perf_counter() - started
     started = time.perf_counter()
     best = published(rows, options.starts)

@@ -189,6 +189,12 @@ class RunTable:
             return self.frame["run_id"].astype(str).to_numpy(dtype=object)
         return np.arange(len(self)).astype(str).astype(object)
 
+    def unique(self) -> Array:
+        """Unique tokens by row and domain, shape (n, K); of all text, (n, 1), without mixtures. `inf` where unknown."""
+        names = [f"unique.{name}" for name in self.domains] or ["unique_tokens"]
+        known = [_positive(self.column(name), name) if self.has(name) else np.full(len(self), np.inf) for name in names]
+        return np.column_stack(known)
+
     def unique_tokens(self) -> dict[str, float]:
         """Supply by domain from `unique.<domain>` columns.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,41 +27,88 @@ CONVERGED, MAX_ITER, BOUND_HIT, ILL_CONDITIONED, TOO_FEW_ROWS = (
 
 
 @dataclass(frozen=True)
-class Observations:
-    """Rows as arrays.
+class Points:
+    """M points (h, N, D, U) at which a law is evaluated.
 
     Attributes:
-        loss: what is fitted, nats, shape (n,), all finite and positive.
-        params: N, shape (n,); ones where the table has none.
-        tokens: D, shape (n,); ones where the table has none.
-        mixture: h, shape (n, K).
+        mixture: h, shape (M, K); K is 0 for tables without mixtures.
+        params: N, shape (M,); ones where a table has none.
+        tokens: D, shape (M,); ones where a table has none.
+        unique: U, unique tokens by domain, shape (M, K), or of all text, shape (M, 1), where K is 0; `inf` where the
+            supply is not known, so that nothing is ever repeated.
+    """
+
+    mixture: Array
+    params: Array
+    tokens: Array
+    unique: Array
+
+    @classmethod
+    def make(
+        cls,
+        mixture: ArrayLike | None,
+        params: ArrayLike,
+        tokens: ArrayLike,
+        domains: int,
+        unique: ArrayLike = math.inf,
+    ) -> Points:
+        """Broadcast what a caller gives to M points of `domains` domains."""
+        h = np.zeros((1, domains)) if mixture is None else np.atleast_2d(np.asarray(mixture, dtype=float))
+        n, d = np.atleast_1d(np.asarray(params, dtype=float)), np.atleast_1d(np.asarray(tokens, dtype=float))
+        supply = np.atleast_2d(np.asarray(unique, dtype=float))
+        M = max(len(h), len(n), len(d), len(supply))
+        return cls(
+            np.broadcast_to(h, (M, domains)),
+            np.broadcast_to(n, (M,)),
+            np.broadcast_to(d, (M,)),
+            np.broadcast_to(supply, (M, max(1, domains))),
+        )
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    @cached_property
+    def x(self) -> Array:
+        """log N, shape (M,)."""
+        return np.log(self.params)
+
+    @cached_property
+    def y(self) -> Array:
+        """log D, shape (M,)."""
+        return np.log(self.tokens)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Mean log N and log D."""
+        return float(np.mean(self.x)), float(np.mean(self.y))
+
+    def relative_to(self, centre: tuple[float, float]) -> Self:
+        """N in units of e^centre[0], D and U in units of e^centre[1]: amplitudes are then of the order of the loss."""
+        n, d = math.exp(centre[0]), math.exp(centre[1])
+        return replace(self, params=self.params / n, tokens=self.tokens / d, unique=self.unique / d)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """The points that a mask or an index names; every array attribute follows."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[rows] for name, value in arrays.items() if isinstance(value, np.ndarray)})
+
+
+@dataclass(frozen=True)
+class Observations(Points):
+    """Rows of a run table: points and what was measured there.
+
+    Attributes:
+        loss: what is fitted, nats, shape (n,), all finite and positive; or (S, n), one table for each of S fits.
         domains: the K names.
         run: index of the run that each row belongs to, shape (n,).
     """
 
     loss: Array
-    params: Array
-    tokens: Array
-    mixture: Array
     domains: tuple[str, ...]
     run: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.loss)
-
     def with_loss(self, loss: Array) -> Observations:
         return replace(self, loss=loss)
-
-    def select(self, rows: NDArray[np.bool_]) -> Observations:
-        """The rows where `rows` is true."""
-        return replace(
-            self,
-            loss=self.loss[rows],
-            params=self.params[rows],
-            tokens=self.tokens[rows],
-            mixture=self.mixture[rows],
-            run=self.run[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -83,29 +131,25 @@ class Fit:
     status: tuple[str, ...]
     domains: tuple[str, ...]
 
-    def predict(self, mixture: Array, params: Array, tokens: Array) -> Array:
-        """Loss of each fit at each point, shape (S, M), for h (M, K), N (M,), D (M,)."""
-        x, y = self._centred(params, tokens)
-        return self.law.predict(self.theta, mixture, x, y)
+    def predict(self, at: Points) -> Array:
+        """Loss of each fit at each point, shape (S, M)."""
+        return self.law.predict(self.theta, at.relative_to(self.centre))
 
-    def gradient(self, mixture: Array, params: Array, tokens: Array) -> Array:
+    def gradient(self, at: Points) -> Array:
         """d loss / d h, shape (S, M, K)."""
-        x, y = self._centred(params, tokens)
-        return self.law.gradient(self.theta, mixture, x, y)
+        return self.law.gradient(self.theta, at.relative_to(self.centre))
 
     def natural(self, index: int = 0) -> dict[str, float]:
         """The parameters of fit `index` as the papers write them."""
         return self.law.natural(self.theta[index], self.centre, self.domains)
 
-    def _centred(self, params: Array, tokens: Array) -> tuple[Array, Array]:
-        return np.log(params) - self.centre[0], np.log(tokens) - self.centre[1]
-
 
 class Law(Protocol):
     """A functional form L(h, N, D).
 
-    A law holds no state. `fit` makes S fits at once, one per row of `weights`; rows with weight 0 are left out, so
-    bootstrap resamples and validation splits are the same thing. x and y are centred log N and log D.
+    A law holds no state. `fit` makes S fits at once, one per row of `weights`: rows with weight 0 are left out, as
+    validation splits need, and losses of shape (S, n) give each fit its own, as resamples do. Points are
+    relative to the centre of the fit (`Points.relative_to`).
     """
 
     name: str
@@ -116,14 +160,14 @@ class Law(Protocol):
         ...
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
-        """Fit; `weights` is (S, n), `start` a (P,) point to begin from in place of many starts."""
+        """Fit; `weights` is (S, n), `start` a (P,) point to begin from in place of many starts (losses are (n,))."""
         ...
 
-    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
-        """(S, P), (M, K), (M,), (M,) -> (S, M)."""
+    def predict(self, theta: Array, at: Points) -> Array:
+        """(S, P) and M points -> (S, M)."""
         ...
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         """d loss / d h: (S, M, K)."""
         ...
 
@@ -182,15 +226,3 @@ class FitResult:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def points(mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike, domains: int) -> tuple[Array, Array, Array]:
-    """Broadcast what a caller gives to h (M, K), N (M,), D (M,)."""
-    n, d = np.atleast_1d(np.asarray(params, dtype=float)), np.atleast_1d(np.asarray(tokens, dtype=float))
-    h = np.zeros((1, domains)) if mixture is None else np.atleast_2d(np.asarray(mixture, dtype=float))
-    count = max(len(h), len(n), len(d))
-    return (
-        np.broadcast_to(h, (count, domains)),
-        np.broadcast_to(n, (count,)),
-        np.broadcast_to(d, (count,)),
-    )

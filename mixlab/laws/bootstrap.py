@@ -1,6 +1,8 @@
-"""Resampling by run, and splits that keep a run together: both are rows of weights for `Law.fit`."""
+"""Resampling by run, and which rows belong to one mixture."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,26 @@ from mixlab.laws.base import Array
 SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
 
 
-def bootstrap_weights(run: NDArray[np.int64], count: int, seed: int) -> Array:
-    """`count` Bayesian resamples of whole runs (Rubin 1981), shape (count, n), of mean 1 over the runs.
+def bootstrap_losses(
+    observed: Array, fitted: Array, run: NDArray[np.int64], parameters: int, count: int, seed: int
+) -> Array:
+    """`count` tables that the fitted law could have made, shape (count, n): a wild bootstrap by run (Wu 1986).
 
-    Rows of one run are checkpoints of one model and share its luck, so they share a weight. Weights are exponential:
-    counts would leave out a third of the runs in each resample, and with them the only runs that say what a domain
-    is worth.
+    Log-residuals keep their size and change their sign, together for all rows of a run, which share its luck. Rows are
+    not drawn: mixtures, sizes and budgets were chosen, not met by chance, and the few runs that say what a domain is
+    worth must stay in every table.
+
+    Args:
+        observed, fitted: losses, shape (n,).
+        run: index of each row's run, shape (n,).
+        parameters: of the law, for which residuals are widened.
+        count: tables.
+        seed: of the signs; equal seeds give several targets the same signs.
     """
     runs, index = np.unique(run, return_inverse=True)
-    draws = np.random.default_rng((seed, 3)).standard_exponential((count, len(runs)))
-    return np.asarray((draws / draws.mean(axis=1, keepdims=True))[:, index])
+    signs = np.random.default_rng((seed, 3)).choice([-1.0, 1.0], (count, len(runs)))[:, index]
+    widened = math.sqrt(len(observed) / max(1, len(observed) - parameters))
+    return np.asarray(fitted * np.exp(signs * widened * np.log(observed / fitted)))
 
 
 def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:

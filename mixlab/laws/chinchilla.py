@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.laws.base import Array, Observations
+from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.parametric import ParametricLaw
 
 GRID = np.geomspace(0.05, 2.0, 16)
@@ -29,22 +29,22 @@ class Chinchilla(ParametricLaw):
     def size(self, domains: int) -> int:
         return 5
 
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, A, B, alpha, beta = np.exp(theta.T)[:, :, None]
-        in_n, in_d = A * np.exp(-alpha * x), B * np.exp(-beta * y)
-        columns = (np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * x * in_n, -beta * y * in_d)
+        in_n, in_d = A * np.exp(-alpha * at.x), B * np.exp(-beta * at.y)
+        columns = (np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * at.x * in_n, -beta * at.y * in_d)
         return E + in_n + in_d, np.stack(columns, axis=-1)
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
-        return np.zeros((len(theta), *mixture.shape))
+    def gradient(self, theta: Array, at: Points) -> Array:
+        return np.zeros((len(theta), *at.mixture.shape))
 
     def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
         low, high = np.log(EXPONENT_BOX)
         lower = np.array([-12.0, -12.0, -12.0, low, low])
         return lower, np.array([6.0, 12.0, 12.0, high, high]), np.ones(5, dtype=bool)
 
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
-        return grid_starts(rows.loss, x, y)
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
+        return grid_starts(rows)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         E, A, B, alpha, beta = (float(value) for value in np.exp(theta))
@@ -57,12 +57,13 @@ class Chinchilla(ParametricLaw):
         }
 
 
-def grid_starts(loss: Array, x: Array, y: Array) -> Array:
+def grid_starts(rows: Observations) -> Array:
     """The best (E, A, B, alpha, beta) of a grid over exponents, as logarithms, shape (KEPT_STARTS, 5).
 
     Each inner problem is least squares on relative residuals; amplitudes that come out negative are set to a small
     positive number, which the solver can leave.
     """
+    loss, x, y = rows.loss, rows.x, rows.y
     alpha, beta = (grid.ravel() for grid in np.meshgrid(GRID, GRID, indexing="ij"))
     design = np.stack([np.ones((len(alpha), len(x))), np.exp(-np.outer(alpha, x)), np.exp(-np.outer(beta, y))], axis=-1)
     design = design / loss[None, :, None]

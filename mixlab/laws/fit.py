@@ -62,7 +62,7 @@ def levenberg_marquardt(
 
     Args:
         model: evaluates the log of the law and its Jacobian for a batch of parameter vectors.
-        log_loss: log of the observed losses, shape (n,).
+        log_loss: log of the observed losses, shape (n,), or (S, n) by problem.
         weights: of rows by problem, shape (S, n).
         theta: starts, shape (S, P).
         delta: Huber's threshold on log-residuals.
@@ -74,7 +74,7 @@ def levenberg_marquardt(
         max_iter: iterations.
     """
     mean, strength = prior if prior is not None else (np.zeros(theta.shape[1]), np.zeros(theta.shape))
-
+    log_loss = np.broadcast_to(log_loss, weights.shape)
     theta = np.clip(theta, lower, upper)
     count, size = theta.shape
     damping = np.full(count, 1e-3)
@@ -108,7 +108,7 @@ def levenberg_marquardt(
         step = -np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
         trial = np.clip(at + np.clip(step, -2.0, 2.0), lower, upper)
         trial_log, trial_jacobian = model(trial)
-        trial_residual = trial_log - log_loss
+        trial_residual = trial_log - log_loss[index]
         trial_value = np.sum(weights[index] * huber(trial_residual, delta), axis=1)
         trial_value += penalty(trial, mean, strength[index])
         better = trial_value < value[index]

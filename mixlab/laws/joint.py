@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.laws.base import Array, Observations
+from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
 from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
 
@@ -46,25 +46,25 @@ class EffectiveData(ParametricLaw):
     def size(self, domains: int) -> int:
         return 5 + domains
 
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, log_A, alpha, beta, gamma = self._head(theta)
-        shares, log_total = self._shares(theta, mixture)
-        log_u, log_v = log_A - alpha * x, -beta * (y + log_total)
+        shares, log_total = self._shares(theta, at.mixture)
+        log_u, log_v = log_A - alpha * at.x, -beta * (at.y + log_total)
         reducible, p, q, log_sum = self._combine(log_u, log_v, gamma)
         columns = (
             np.broadcast_to(E, reducible.shape),
             reducible * p,
-            -alpha * x * reducible * p,
+            -alpha * at.x * reducible * p,
             log_v * reducible * q,
             reducible * (gamma * log_sum - p * log_u - q * log_v),
         )
         by_domain = (-beta * reducible * q)[:, :, None] * shares
         return E + reducible, np.concatenate([np.stack(columns, axis=-1), by_domain], axis=-1)
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         _, log_A, alpha, beta, gamma = self._head(theta)
-        _, log_total = self._shares(theta, mixture)
-        log_u, log_v = log_A - alpha * x, -beta * (y + log_total)
+        _, log_total = self._shares(theta, at.mixture)
+        log_u, log_v = log_A - alpha * at.x, -beta * (at.y + log_total)
         reducible, _, q, _ = self._combine(log_u, log_v, gamma)
         worth = np.exp(theta[:, None, 5:] - log_total[:, :, None])
         return (-beta * reducible * q)[:, :, None] * worth
@@ -97,10 +97,10 @@ class EffectiveData(ParametricLaw):
         upper = np.array([6.0, 12.0, high, high, np.log(GAMMA_BOX[1]), *[30.0] * domains])
         return lower, upper, np.array([False, False, True, True, False, *[False] * domains])
 
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         K = rows.mixture.shape[1]
         starts = []
-        for base in grid_starts(rows.loss, x, y):
+        for base in grid_starts(rows):
             beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
             level = float(np.clip(-base[2] / beta, -8, 8))
             for gamma in (1.0, 0.5):
@@ -131,28 +131,28 @@ class Joint(ParametricLaw):
     def size(self, domains: int) -> int:
         return 5 + 2 * domains
 
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        E, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, mixture)
-        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * x, -60, 60))
-        in_d = np.exp(np.clip(gB * np.log(sb) - beta * y, -60, 60))
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        E, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, at.mixture)
+        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * at.x, -60, 60))
+        in_d = np.exp(np.clip(gB * np.log(sb) - beta * at.y, -60, 60))
         head = np.stack(
             [
                 np.broadcast_to(E, in_n.shape),
-                -alpha * x * in_n,
-                -beta * y * in_d,
+                -alpha * at.x * in_n,
+                -beta * at.y * in_d,
                 np.log(sa) * in_n,
                 np.log(sb) * in_d,
             ],
             axis=-1,
         )
-        by_a = (gA * in_n / sa)[:, :, None] * (wa[:, None, :] * mixture)
-        by_b = (gB * in_d / sb)[:, :, None] * (wb[:, None, :] * mixture)
+        by_a = (gA * in_n / sa)[:, :, None] * (wa[:, None, :] * at.mixture)
+        by_b = (gB * in_d / sb)[:, :, None] * (wb[:, None, :] * at.mixture)
         return E + in_n + in_d, np.concatenate([head, by_a, by_b], axis=-1)
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
-        _, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, mixture)
-        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * x, -60, 60))
-        in_d = np.exp(np.clip(gB * np.log(sb) - beta * y, -60, 60))
+    def gradient(self, theta: Array, at: Points) -> Array:
+        _, alpha, beta, gA, gB, wa, wb, sa, sb = self._parts(theta, at.mixture)
+        in_n = np.exp(np.clip(gA * np.log(sa) - alpha * at.x, -60, 60))
+        in_d = np.exp(np.clip(gB * np.log(sb) - beta * at.y, -60, 60))
         return (gA * in_n / sa)[:, :, None] * wa[:, None, :] + (gB * in_d / sb)[:, :, None] * wb[:, None, :]
 
     def prior(self, domains: int) -> tuple[Array, Array]:
@@ -174,10 +174,10 @@ class Joint(ParametricLaw):
         upper = np.array([6.0, high, high, 3.0, 3.0, *[12.0] * (2 * domains)])
         return lower, upper, np.array([False, True, True, False, False, *[False] * (2 * domains)])
 
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         K = rows.mixture.shape[1]
         starts = []
-        for base in grid_starts(rows.loss, x, y):
+        for base in grid_starts(rows):
             for gA, gB in ((-0.3, -0.3), (0.5, -0.3), (-0.3, 0.5)):
                 a, b = np.clip([base[1] / gA, base[2] / gB], -8, 8)
                 spread = rng.normal(0, 0.5, 2 * K)
@@ -209,18 +209,20 @@ class JointAdditive(ParametricLaw):
     def size(self, domains: int) -> int:
         return 5 + 2 * domains
 
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, A, B, alpha, beta = np.exp(theta[:, :5].T)[:, :, None]
-        in_n, in_d = A * np.exp(-alpha * x), B * np.exp(-beta * y)
-        terms, power, log_h, total = self._terms(theta, mixture)
+        in_n, in_d = A * np.exp(-alpha * at.x), B * np.exp(-beta * at.y)
+        terms, power, log_h, total = self._terms(theta, at.mixture)
         floor = 1 / total
         by_c = -(floor**2)[:, :, None] * terms
         by_g = by_c * power[:, None, :] * log_h
-        head = np.stack([np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * x * in_n, -beta * y * in_d], axis=-1)
+        head = np.stack(
+            [np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * at.x * in_n, -beta * at.y * in_d], axis=-1
+        )
         return E + floor + in_n + in_d, np.concatenate([head, by_c, by_g], axis=-1)
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
-        terms, power, log_h, total = self._terms(theta, mixture)
+    def gradient(self, theta: Array, at: Points) -> Array:
+        terms, power, log_h, total = self._terms(theta, at.mixture)
         return -(total**-2)[:, :, None] * terms * power[:, None, :] / np.exp(log_h)
 
     def prior(self, domains: int) -> tuple[Array, Array]:
@@ -242,10 +244,10 @@ class JointAdditive(ParametricLaw):
         upper = np.array([6.0, 12.0, 12.0, high, high, *[LOG_SHARE_BOX[1]] * domains, *[2.5] * domains])
         return lower, upper, np.array([False, False, False, True, True, *[False] * (2 * domains)])
 
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         K = rows.mixture.shape[1]
         starts = []
-        for base in grid_starts(rows.loss, x, y):
+        for base in grid_starts(rows):
             for share in (0.2, 0.5):
                 floor = share * np.exp(base[0])
                 C = -np.log(max(floor, 1e-3)) + rng.normal(0, 0.5, K)

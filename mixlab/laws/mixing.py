@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.laws.base import Array, Observations
+from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.parametric import ParametricLaw
 
 
@@ -25,15 +25,15 @@ class LogLinear(ParametricLaw):
     def size(self, domains: int) -> int:
         return 1 + domains
 
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         c, t = np.exp(theta[:, :1]), theta[:, 1:]
-        part = np.exp(np.clip(t @ mixture.T, -50, 50))
-        jacobian = np.concatenate([np.broadcast_to(c, part.shape)[:, :, None], part[:, :, None] * mixture], axis=-1)
+        part = np.exp(np.clip(t @ at.mixture.T, -50, 50))
+        jacobian = np.concatenate([np.broadcast_to(c, part.shape)[:, :, None], part[:, :, None] * at.mixture], axis=-1)
         return c + part, jacobian
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         t = theta[:, 1:]
-        part = np.exp(np.clip(t @ mixture.T, -50, 50))
+        part = np.exp(np.clip(t @ at.mixture.T, -50, 50))
         return part[:, :, None] * t[:, None, :]
 
     def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -41,7 +41,7 @@ class LogLinear(ParametricLaw):
         # Without a floor (c at zero) the law is a plain exponential: a fine answer, not a failure.
         return lower, np.array([6.0, *[20.0] * domains]), np.array([False, *[True] * domains])
 
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         starts = []
         for share in (0.3, 0.6, 0.8, 0.9, 0.97):
             c = share * rows.loss.min()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.laws.base import ILL_CONDITIONED, Array, Fit, Observations
+from mixlab.laws.base import ILL_CONDITIONED, Array, Fit, Observations, Points
 from mixlab.laws.fit import Solution, best_of, levenberg_marquardt
 
 SMALLEST_SHARE = 1e-4  # a weight of zero is clamped here, where powers of it are taken
@@ -35,11 +35,11 @@ class ParametricLaw(ABC):
         """P for K domains."""
 
     @abstractmethod
-    def evaluate(self, theta: Array, mixture: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         """Loss (S, M) and d loss / d theta (S, M, P)."""
 
     @abstractmethod
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         """d loss / d h, shape (S, M, K)."""
 
     @abstractmethod
@@ -51,43 +51,45 @@ class ParametricLaw(ABC):
         return np.zeros(self.size(domains)), np.full(self.size(domains), np.inf)
 
     @abstractmethod
-    def initial(self, rows: Observations, x: Array, y: Array, rng: np.random.Generator) -> Array:
-        """Starts, shape (R, P)."""
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
+        """Starts, shape (R, P), for rows relative to their centre."""
 
     @abstractmethod
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The papers' parameters by name."""
 
-    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
-        return self.evaluate(theta, mixture, x, y)[0]
+        return self.evaluate(theta, at)[0]
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`."""
-        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
-        x, y = np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1]
+        centre = rows.centre
+        rows = rows.relative_to(centre)
         lower, upper, report = self.box(len(rows.domains))
         if start is None:
-            starts = self.initial(rows, x, y, np.random.default_rng((seed, 7)))
+            starts = self.initial(rows, np.random.default_rng((seed, 7)))
         else:
             # From a known optimum, with two neighbours in case a resample's optimum lies over a ridge.
             noise = np.random.default_rng((seed, 8)).normal(0, 0.1, (2, len(start)))
             starts = np.concatenate([start[None], start[None] + noise])
         problems = len(weights)
+        log_loss = np.broadcast_to(np.log(rows.loss), weights.shape)
 
         def model(theta: Array) -> tuple[Array, Array]:
-            value, jacobian = self.evaluate(theta, rows.mixture, x, y)
+            value, jacobian = self.evaluate(theta, rows)
             value = np.maximum(value, 1e-300)
             return np.log(value), jacobian / value[:, :, None]
 
         mean, deviation = self.prior(len(rows.domains))
 
-        def solve(theta: Array, repeated: Array, iterations: int, noise: Array | None = None) -> Solution:
+        def solve(theta: Array, iterations: int, noise: Array | None = None) -> Solution:
+            each = len(theta) // problems
             pull = np.zeros_like(theta) if noise is None else (noise[:, None] / deviation) ** 2
             return levenberg_marquardt(
                 model,
-                np.log(rows.loss),
-                repeated,
+                np.repeat(log_loss, each, axis=0),
+                np.repeat(weights, each, axis=0),
                 theta,
                 delta=self.delta,
                 lower=lower,
@@ -97,16 +99,14 @@ class ParametricLaw(ABC):
                 max_iter=iterations,
             )
 
-        first = solve(np.tile(starts, (problems, 1)), np.repeat(weights, len(starts), axis=0), 60)
-        best = best_of(first, problems)
+        best = best_of(solve(np.tile(starts, (problems, 1)), 60), problems)
         # The prior weighs as much as one row at its standard deviation would: rows without noise leave it no say.
-        solution = solve(best.theta, weights, 400, _scatter(model(best.theta)[0] - np.log(rows.loss), weights))
+        solution = solve(best.theta, 400, _scatter(model(best.theta)[0] - log_loss, weights))
         return Fit(self, solution.theta, centre, solution.objective, solution.status, rows.domains)
 
     def conditioning(self, fit: Fit, rows: Observations) -> float:
         """Reciprocal condition of the scaled Gauss-Newton matrix of the first fit; 0 when it is singular."""
-        x, y = np.log(rows.params) - fit.centre[0], np.log(rows.tokens) - fit.centre[1]
-        value, jacobian = self.evaluate(fit.theta[:1], rows.mixture, x, y)
+        value, jacobian = self.evaluate(fit.theta[:1], rows.relative_to(fit.centre))
         J = jacobian[0] / value[0][:, None]
         scale = np.linalg.norm(J, axis=0)
         useful = scale > 1e-10 * scale.max()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixlab.errors import FitError
-from mixlab.laws.base import CONVERGED, Array, Fit, Observations
+from mixlab.laws.base import CONVERGED, Array, Fit, Observations, Points
 
 RIDGE = 1e-6  # settles collinear weights (they sum to 1) without moving the others
 GBDT_PARAMS = {"objective": "regression", "learning_rate": 0.01, "seed": 0, "deterministic": True, "num_threads": 1}
@@ -28,23 +28,23 @@ class Linear:
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`."""
-        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
-        design = _features(rows.mixture, np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1])
-        target = np.log(rows.loss)
+        centre = rows.centre
+        design = _features(rows.relative_to(centre))
+        target = np.broadcast_to(np.log(rows.loss), weights.shape)
         normal = np.einsum("sn,np,nq->spq", weights, design, design, optimize=True)
         normal[:, range(normal.shape[1]), range(normal.shape[1])] += RIDGE
-        right = np.einsum("sn,np,n->sp", weights, design, target, optimize=True)
+        right = np.einsum("sn,np,sn->sp", weights, design, target, optimize=True)
         theta = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
         error = (weights * (theta @ design.T - target) ** 2).sum(axis=1)
         return Fit(self, theta, centre, error, (CONVERGED,) * len(weights), rows.domains)
 
-    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
-        return np.exp(np.clip(theta @ _features(mixture, x, y).T, -50, 50))
+        return np.exp(np.clip(theta @ _features(at).T, -50, 50))
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         """(S, M, K)."""
-        return self.predict(theta, mixture, x, y)[:, :, None] * theta[:, None, : mixture.shape[1]]
+        return self.predict(theta, at)[:, :, None] * theta[:, None, : at.mixture.shape[1]]
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Slopes of log L."""
@@ -79,32 +79,32 @@ class GradientBoosting:
             import lightgbm
         except ImportError:
             raise FitError("the law `gbdt` needs LightGBM", 'pip install "mixlab[gbdt]"') from None
-        centre = (float(np.mean(np.log(rows.params))), float(np.mean(np.log(rows.tokens))))
-        design = _features(rows.mixture, np.log(rows.params) - centre[0], np.log(rows.tokens) - centre[1])
+        centre = rows.centre
+        design = _features(rows.relative_to(centre))
         models, errors = [], []
-        for row_weights in weights:
+        for row_weights, loss in zip(weights, np.broadcast_to(rows.loss, weights.shape), strict=True):
             used = row_weights > 0
-            data = lightgbm.Dataset(design[used], rows.loss[used], weight=row_weights[used], params={"verbosity": -1})
+            data = lightgbm.Dataset(design[used], loss[used], weight=row_weights[used], params={"verbosity": -1})
             model = lightgbm.train({**GBDT_PARAMS, "verbosity": -1}, data, num_boost_round=GBDT_TREES)
             models.append(model)
-            errors.append(float(np.sum(row_weights * (np.asarray(model.predict(design)) - rows.loss) ** 2)))
+            errors.append(float(np.sum(row_weights * (np.asarray(model.predict(design)) - loss) ** 2)))
         theta = np.arange(len(models), dtype=float)[:, None]
         fitted = GradientBoosting(models)
         return Fit(fitted, theta, centre, np.array(errors), (CONVERGED,) * len(models), rows.domains)
 
-    def predict(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
-        design = _features(mixture, x, y)
+        design = _features(at)
         return np.array([self._models[int(index)].predict(design) for index in theta[:, 0]])  # type: ignore[attr-defined]
 
-    def gradient(self, theta: Array, mixture: Array, x: Array, y: Array) -> Array:
+    def gradient(self, theta: Array, at: Points) -> Array:
         """Zero almost everywhere: a search must sample."""
-        return np.zeros((len(theta), *mixture.shape))
+        return np.zeros((len(theta), *at.mixture.shape))
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Trees have no parameters to report."""
         return {}
 
 
-def _features(mixture: Array, x: Array, y: Array) -> Array:
-    return np.column_stack([mixture, x, y, np.ones(len(mixture))])
+def _features(at: Points) -> Array:
+    return np.column_stack([at.mixture, at.x, at.y, np.ones(len(at))])

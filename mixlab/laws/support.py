@@ -48,7 +48,15 @@ def observe(
     else:
         flops = ones
     _, run = np.unique(table.run_ids.astype(str), return_inverse=True)
-    rows = Observations(ones, params, tokens, table.mixtures(), table.domains, run.astype(np.int64))
+    rows = Observations(
+        mixture=table.mixtures(),
+        params=params,
+        tokens=tokens,
+        unique=table.unique(),
+        loss=ones,
+        domains=table.domains,
+        run=run.astype(np.int64),
+    )
     return rows, {name: loss[whole] for name, loss in losses.items()}, flops, warnings
 
 

@@ -1,8 +1,8 @@
 """The objective as a function of (mixture, N, D): one fitted law per target, combined, with honest intervals.
 
 Every target is fitted by itself and the predictions are combined with the objective's weights. A confidence interval
-says where the mean of many runs lies and comes from resampling runs. A prediction interval says where a new run will
-lie and adds the noise of a run and the law's own error in extrapolation, as measured by rolling origin.
+says where the mean of many runs lies and comes from resampling residuals by run. A prediction interval says where a new
+run will lie and adds the noise of a run and the law's own error in extrapolation, as measured by rolling origin.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mixlab.errors import ConfigError, FitError
-from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Law, Observations, points
-from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
+from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Law, Observations, Points
+from mixlab.laws.bootstrap import bootstrap_losses, groups_of_mixtures
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.registry import get_law
 from mixlab.laws.select import Candidate, choose_law
@@ -37,18 +37,18 @@ class Draw:
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at each point, shape (M,)."""
-        h, n, d = points(mixture, params, tokens, len(self.domains))
-        total = np.zeros(len(h))
+        at = Points.make(mixture, params, tokens, len(self.domains))
+        total = np.zeros(len(at))
         for name, weight in self.weights.items():
-            total += weight * _one(self.fits[name], self.index).predict(h, n, d)[0]
+            total += weight * _one(self.fits[name], self.index).predict(at)[0]
         return total
 
     def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
         """d objective / d h at one point, shape (K,)."""
-        h, n, d = points(mixture, params, tokens, len(self.domains))
+        at = Points.make(mixture, params, tokens, len(self.domains))
         total = np.zeros(len(self.domains))
         for name, weight in self.weights.items():
-            total += weight * _one(self.fits[name], self.index).gradient(h, n, d)[0, 0]
+            total += weight * _one(self.fits[name], self.index).gradient(at)[0, 0]
         return total
 
 
@@ -100,8 +100,8 @@ class Surface:
 
     def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
         """The loss of every target by column, each (M,)."""
-        h, n, d = points(mixture, params, tokens, len(self.domains))
-        return {name: fit.predict(h, n, d)[0] for name, fit in self.point.fits.items()}
+        at = Points.make(mixture, params, tokens, len(self.domains))
+        return {name: fit.predict(at)[0] for name, fit in self.point.fits.items()}
 
     def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
         """d objective / d h, shape (K,)."""
@@ -109,10 +109,10 @@ class Surface:
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective under every bootstrap draw, shape (B, M)."""
-        h, n, d = points(mixture, params, tokens, len(self.domains))
-        total = np.zeros((self.bootstrap, len(h)))
+        at = Points.make(mixture, params, tokens, len(self.domains))
+        total = np.zeros((self.bootstrap, len(at)))
         for name, weight in self.objective.items():
-            total += weight * self.resamples[name].predict(h, n, d)
+            total += weight * self.resamples[name].predict(at)
         return total
 
     def draw(self, index: int) -> Draw:
@@ -139,11 +139,11 @@ class Surface:
         Raises:
             ConfigError: on another `kind`, or a target that was not fitted.
         """
-        h, n, d = points(mixture, params, tokens, len(self.domains))
+        at = Points.make(mixture, params, tokens, len(self.domains))
         if target is None:
-            mean, draws = self.predict(h, n, d), self.draws(h, n, d)
+            mean, draws = self.predict(mixture, params, tokens), self.draws(mixture, params, tokens)
         elif target in self.point.fits:
-            mean, draws = self.point.fits[target].predict(h, n, d)[0], self.resamples[target].predict(h, n, d)
+            mean, draws = self.point.fits[target].predict(at)[0], self.resamples[target].predict(at)
         else:
             raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.fits)}")
         edges = [(1 - level) / 2, (1 + level) / 2]
@@ -154,7 +154,7 @@ class Surface:
             raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
         # Independent parts add in variance, on the log scale; few origins ask for Student's t.
         spread = np.std(np.log(draws), axis=0, ddof=1) if len(draws) > 1 else np.zeros(len(mean))
-        reach = np.log(self.flops_per_param_token * n * d / self.max_flops)
+        reach = np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops)
         part = np.sqrt(spread**2 + self.noise**2 + self.transfer.at(reach) ** 2)
         half = float(stats.t.ppf(edges[1], df=2 + self.transfer.tests)) * part
         return mean * np.exp(-half), mean * np.exp(half)
@@ -193,10 +193,9 @@ def fit_surface(
     chosen, point_fits, passed_over = _first_converged(names, rows, losses, seed)
     warnings += passed_over + _better_baselines(selection, chosen.name)
     resamples, results = {}, {}
-    draws = bootstrap_weights(rows.run, bootstrap, seed)
     for name, fit in point_fits.items():
         data = rows.with_loss(losses[name])
-        resamples[name] = chosen.fit(data, draws, seed, start=fit.theta[0]) if bootstrap else fit
+        resamples[name] = _resampled(chosen, fit, data, bootstrap, seed) if bootstrap else fit
         results[name] = _result(chosen, fit, resamples[name] if bootstrap else None, data, name)
         if results[name].status == ILL_CONDITIONED:
             warnings.append(
@@ -231,6 +230,13 @@ def fit_surface(
         bootstrap=bootstrap,
         flops_per_param_token=float(flops[top] / (rows.params[top] * rows.tokens[top])),
     )
+
+
+def _resampled(law: Law, fit: Fit, rows: Observations, count: int, seed: int) -> Fit:
+    """`count` fits to tables that the fitted law could have made."""
+    fitted = fit.predict(rows)[0]
+    losses = bootstrap_losses(rows.loss, fitted, rows.run, law.size(len(rows.domains)), count, seed)
+    return law.fit(rows.with_loss(losses), np.ones(losses.shape), seed, start=fit.theta[0])
 
 
 def _better_baselines(selection: Sequence[Candidate], law: str) -> list[str]:

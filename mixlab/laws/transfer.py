@@ -136,7 +136,7 @@ def transfer_error(
     predicted = np.zeros((len(splits), len(rows)))
     for name, weight in weights.items():
         fit = law.fit(rows.with_loss(losses[name]), masks, seed)
-        predicted += weight * fit.predict(rows.mixture, rows.params, rows.tokens)
+        predicted += weight * fit.predict(rows)
     return measure(splits, predicted, np.asarray(total))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixlab.laws.base import Array, Observations
+from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.registry import get_law
 
@@ -35,6 +35,10 @@ def rows_of(name: str, noise: float = 0.0, seed: int = 0, mixtures: int = 24) ->
     h = np.repeat(rng.dirichlet(np.ones(len(DOMAINS)), mixtures), 16, axis=0)
     n = np.tile(np.repeat(np.geomspace(1e6, 3e7, 4), 4), mixtures)
     d = np.tile(np.geomspace(1e8, 1e10, 4), 4 * mixtures)
-    loss = parametric(name).predict(PLANTED[name][None], h, np.log(n) - CENTRE[0], np.log(d) - CENTRE[1])[0]
-    loss = loss * np.exp(noise * rng.standard_normal(len(loss)))
-    return Observations(loss, n, d, h, DOMAINS, np.repeat(np.arange(len(n) // 4), 4))
+    at = Points.make(h, n, d, len(DOMAINS))
+    loss = planted_loss(name, at) * np.exp(noise * rng.standard_normal(len(at)))
+    return Observations(h, n, d, at.unique, loss, DOMAINS, np.repeat(np.arange(len(n) // 4), 4))
+
+
+def planted_loss(name: str, at: Points) -> Array:
+    return parametric(name).predict(PLANTED[name][None], at.relative_to(CENTRE))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.base import FitResult
-from mixlab.laws.bootstrap import bootstrap_weights, groups_of_mixtures
+from mixlab.laws.bootstrap import bootstrap_losses, groups_of_mixtures
 from mixlab.laws.surface import fit_surface
 from mixlab.laws.transfer import make_splits
 from mixlab.runs import RunTable
@@ -122,13 +123,17 @@ def test_rows_without_a_loss_are_counted(table: RunTable) -> None:
     assert any("5 rows without a finite" in warning for warning in surface.warnings)
 
 
-def test_resamples_keep_runs_whole() -> None:
+def test_resamples_keep_the_design_and_the_luck_of_a_run() -> None:
     run = np.array([0, 0, 0, 1, 1, 2])
-    weights = bootstrap_weights(run, 50, seed=1)
-    assert weights[:, [0, 3, 5]].mean(axis=1) == pytest.approx(np.ones(50))
-    assert weights.min() > 0
-    assert np.all(weights[:, 0] == weights[:, 1])
-    assert np.all(weights[:, 3] == weights[:, 4])
+    fitted = np.full(6, 2.0)
+    observed = 2.0 * np.exp([0.1, 0.1, 0.2, -0.1, -0.1, 0.3])
+    tables = bootstrap_losses(observed, fitted, run, parameters=0, count=200, seed=1)
+    moved = np.log(tables / fitted) / np.log(observed / fitted)
+    assert np.allclose(np.abs(moved), 1)
+    assert np.allclose(moved[:, :1], moved[:, :3])
+    assert set(map(tuple, np.sign(moved[:, [0, 3, 5]]).astype(int))) == set(itertools.product((-1, 1), repeat=3))
+    wider = bootstrap_losses(observed, fitted, run, parameters=2, count=1, seed=1)
+    assert np.abs(np.log(wider / fitted)) == pytest.approx(np.abs(np.log(observed / fitted))[None] * np.sqrt(6 / 4))
 
 
 def test_mixtures_that_nearly_agree_are_one_group() -> None:
