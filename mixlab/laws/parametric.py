@@ -67,12 +67,7 @@ class ParametricLaw(ABC):
         centre = rows.centre
         rows = rows.relative_to(centre)
         lower, upper, report = self.box(len(rows.domains))
-        if start is None:
-            starts = self.initial(rows, np.random.default_rng((seed, 7)))
-        else:
-            # From a known optimum, with two neighbours in case a resample's optimum lies over a ridge.
-            noise = np.random.default_rng((seed, 8)).normal(0, 0.1, (2, len(start)))
-            starts = np.concatenate([start[None], start[None] + noise])
+        starts = self.initial(rows, np.random.default_rng((seed, 7))) if start is None else start[None]
         problems = len(weights)
         log_loss = np.broadcast_to(np.log(rows.loss), weights.shape)
 
