@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
-from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
+from mixlab.laws.mixing import LOG_POWER_BOX, LOG_SHARE_BOX, POWER_PRIOR, power_floor
+from mixlab.laws.parametric import ParametricLaw
 
 # Huber's threshold: runs with different mixtures scatter by a percent or two around any law, and a threshold far below
 # that turns the fit into least absolute deviations, which may give up a whole domain as an outlier.
@@ -29,7 +30,6 @@ NOISE = 0.02
 # Exponents that published fits find lie within a factor of a few of a third (Hoffmann .34 and .28, Kaplan .08 and .1,
 # Muennighoff .35). As a prior this says little where the rows speak, and keeps an exponent in bounds where they do not.
 EXPONENT_PRIOR = (np.log(1 / 3), 1.0)
-LOG_SHARE_BOX = (-9.0, 9.0)
 GAMMA_BOX = (0.1, 3.0)
 
 
@@ -212,36 +212,25 @@ class JointAdditive(ParametricLaw):
     def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, A, B, alpha, beta = np.exp(theta[:, :5].T)[:, :, None]
         in_n, in_d = A * np.exp(-alpha * at.x), B * np.exp(-beta * at.y)
-        terms, power, log_h, total = self._terms(theta, at.mixture)
-        floor = 1 / total
-        by_c = -(floor**2)[:, :, None] * terms
-        by_g = by_c * power[:, None, :] * log_h
+        floor, by_c, by_g, _ = power_floor(theta[:, 5:], at.mixture)
         head = np.stack(
             [np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * at.x * in_n, -beta * at.y * in_d], axis=-1
         )
         return E + floor + in_n + in_d, np.concatenate([head, by_c, by_g], axis=-1)
 
     def gradient(self, theta: Array, at: Points) -> Array:
-        terms, power, log_h, total = self._terms(theta, at.mixture)
-        return -(total**-2)[:, :, None] * terms * power[:, None, :] / np.exp(log_h)
+        return power_floor(theta[:, 5:], at.mixture)[3]
 
     def prior(self, domains: int) -> tuple[Array, Array]:
         mean, deviation = super().prior(domains)
         mean[3:5], deviation[3:5] = EXPONENT_PRIOR
+        mean[5 + domains :], deviation[5 + domains :] = POWER_PRIOR
         return mean, deviation
-
-    def _terms(self, theta: Array, mixture: Array) -> tuple[Array, Array, Array, Array]:
-        """C_i h_i^g_i (S, M, K), g (S, K), log h (M, K) and the sum (S, M)."""
-        K = mixture.shape[1]
-        log_h = np.log(np.maximum(mixture, SMALLEST_SHARE))
-        power = np.exp(theta[:, 5 + K :])
-        terms = np.exp(theta[:, None, 5 : 5 + K] + power[:, None, :] * log_h)
-        return terms, power, log_h, np.maximum(terms.sum(axis=-1), 1e-12)
 
     def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
         low, high = np.log(EXPONENT_BOX)
-        lower = np.array([-12.0, -12.0, -12.0, low, low, *[LOG_SHARE_BOX[0]] * domains, *[-4.0] * domains])
-        upper = np.array([6.0, 12.0, 12.0, high, high, *[LOG_SHARE_BOX[1]] * domains, *[2.5] * domains])
+        lower = np.array([-12.0, -12.0, -12.0, low, low, *[LOG_SHARE_BOX[0]] * domains, *[LOG_POWER_BOX[0]] * domains])
+        upper = np.array([6.0, 12.0, 12.0, high, high, *[LOG_SHARE_BOX[1]] * domains, *[LOG_POWER_BOX[1]] * domains])
         return lower, upper, np.array([False, False, False, True, True, *[False] * (2 * domains)])
 
     def initial(self, rows: Observations, rng: np.random.Generator) -> Array:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.laws.base import Law
 from mixlab.laws.chinchilla import Chinchilla
+from mixlab.laws.gp import SUFFIX, WithGaussianProcess
 from mixlab.laws.joint import EffectiveData, Joint, JointAdditive
-from mixlab.laws.mixing import LogLinear
-from mixlab.laws.regress import GradientBoosting, Linear
+from mixlab.laws.mixing import LogLinear, PowerMix
+from mixlab.laws.regress import Constant, GradientBoosting, Linear
 
-_LAWS: dict[str, Law] = {
-    law.name: law
-    for law in (Chinchilla(), LogLinear(), EffectiveData(), Joint(), JointAdditive(), Linear(), GradientBoosting())
-}
+_PLAIN: tuple[Law, ...] = (
+    Chinchilla(),
+    LogLinear(),
+    PowerMix(),
+    EffectiveData(),
+    Joint(),
+    JointAdditive(),
+)
+_BASELINES: tuple[Law, ...] = (Linear(), GradientBoosting(), WithGaussianProcess(Constant(), name="gp"), Constant())
+_LAWS: dict[str, Law] = {law.name: law for law in (*_PLAIN, *_BASELINES)}
 
 
 def law_names() -> tuple[str, ...]:
-    """All laws that predict a loss."""
+    """All laws that predict a loss; `<law>+gp` adds a Gaussian process to any but a baseline."""
     return tuple(_LAWS)
 
 
@@ -26,6 +33,7 @@ def get_law(name: str) -> Law:
     Raises:
         ConfigError: with the nearest name.
     """
-    if name not in _LAWS:
+    plain = name.removesuffix(SUFFIX)
+    if plain not in _LAWS or (plain != name and _LAWS[plain] in _BASELINES):
         raise ConfigError(f"no law is called `{name}`", did_you_mean(name, _LAWS))
-    return _LAWS[name]
+    return WithGaussianProcess(_LAWS[plain]) if plain != name else _LAWS[plain]

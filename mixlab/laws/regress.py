@@ -54,6 +54,35 @@ class Linear:
         return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
+class Constant:
+    """The mean of log L, whatever the point: what a Gaussian process without a law starts from."""
+
+    name = "mean"
+    needs: frozenset[str] = frozenset()
+
+    def size(self, domains: int) -> int:
+        return 1
+
+    def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """See `Law.fit`."""
+        log_loss = np.broadcast_to(np.log(rows.loss), weights.shape)
+        theta = np.average(log_loss, axis=1, weights=weights)[:, None]
+        error = (weights * (log_loss - theta) ** 2).sum(axis=1)
+        return Fit(self, theta, rows.centre, error, (CONVERGED,) * len(weights), rows.domains)
+
+    def predict(self, theta: Array, at: Points) -> Array:
+        """(S, M)."""
+        return np.exp(np.broadcast_to(theta[:, :1], (len(theta), len(at))))
+
+    def gradient(self, theta: Array, at: Points) -> Array:
+        """(S, M, K), all 0."""
+        return np.zeros((len(theta), *at.mixture.shape))
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        """The mean."""
+        return {"mean": float(np.exp(theta[0]))}
+
+
 class GradientBoosting:
     """LightGBM on (h, log N, log D) -> L. theta only numbers the S models, which the law object of the fit holds.
 

@@ -1,0 +1,216 @@
+"""`gp`, a Gaussian process over (h, N, D), and `<law>+gp`, a law whose residuals follow one.
+
+The kernel is Matern 5/2 with a length-scale for each feature (Rasmussen and Williams 2006, section 4.2); features are
+log(h_i + .01), log N and log D, in units of their standard deviation over the rows. Length-scales, amplitude and noise
+maximise the marginal likelihood times log-normal priors. As a law's residual the process corrects what the law misses
+near the runs and fades to nothing away from them, so that the law alone extrapolates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+
+from mixlab.laws.base import Array, Fit, Law, Observations, Points
+
+SMALLEST_SHARE = 0.01
+SQRT5 = np.sqrt(5.0)
+LENGTH_PRIOR = (np.log(3.0), 1.0)  # mean and standard deviation of log length-scales, features in standard deviations
+SHARE_PRIOR = 1.0  # standard deviation of the logs of amplitude and noise around half the rows' scatter each
+TUNING_ROWS = 400  # more rows than this say little more about the kernel and cost their cube
+JITTER = 1e-8  # of the signal's variance, for the factorisation
+SUFFIX = "+gp"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Points -> standardised features.
+
+    Attributes:
+        mean, deviation: over the rows, shape (F,).
+        used: which of (log(h + .01), log N, log D) vary in the rows, shape (K + 2,).
+    """
+
+    mean: Array
+    deviation: Array
+    used: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: Points) -> Features:
+        """The features that vary in the rows."""
+        raw = _raw(rows)
+        deviation = raw.std(axis=0)
+        used = deviation > 1e-9
+        return cls(raw.mean(axis=0)[used], deviation[used], used)
+
+    def __call__(self, at: Points) -> Array:
+        """Shape (M, F)."""
+        return np.asarray((_raw(at)[:, self.used] - self.mean) / self.deviation)
+
+    def slope(self, at: Points) -> Array:
+        """d feature / d h for the features of domains, shape (M, F); 0 for log N and log D."""
+        each = np.zeros((len(at), len(self.used)))
+        each[:, :-2] = 1 / (at.mixture + SMALLEST_SHARE)
+        return np.asarray(each[:, self.used] / self.deviation)
+
+
+def _raw(at: Points) -> Array:
+    return np.column_stack([np.log(at.mixture + SMALLEST_SHARE), at.x, at.y])
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Matern 5/2: log length-scales, shape (F,), and the logs of the standard deviations of signal and noise."""
+
+    length: Array
+    signal: float
+    noise: float
+
+    @classmethod
+    def of(cls, packed: Array) -> Kernel:
+        return cls(packed[:-2], float(packed[-2]), float(packed[-1]))
+
+    @property
+    def packed(self) -> Array:
+        """Shape (F + 2,)."""
+        return np.array([*self.length, self.signal, self.noise])
+
+    def __call__(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """k and dk / d(distance^2) between (M, F) and (n, F): each (M, n)."""
+        a, b = a / np.exp(self.length), b / np.exp(self.length)
+        square = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
+        far = SQRT5 * np.sqrt(square)
+        decay = np.exp(2 * self.signal - far)
+        return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
+
+
+def tune(features: Array, residual: Array, rng: np.random.Generator) -> Kernel:
+    """The kernel of largest posterior for residuals (n,) at features (n, F)."""
+    if len(features) > TUNING_ROWS:
+        some = rng.choice(len(features), TUNING_ROWS, replace=False)
+        features, residual = features[some], residual[some]
+    n, F = features.shape
+    scatter = np.log(max(float(np.sqrt(np.mean(residual**2))), 1e-9) / np.sqrt(2))
+    mean = np.array([*[LENGTH_PRIOR[0]] * F, scatter, scatter])
+    deviation = np.array([*[LENGTH_PRIOR[1]] * F, SHARE_PRIOR, SHARE_PRIOR])
+
+    box = [(LENGTH_PRIOR[0] - 4, LENGTH_PRIOR[0] + 4)] * F + [(scatter - 6, scatter + 3)] * 2
+
+    def value(packed: Array) -> tuple[float, Array]:
+        kernel = Kernel.of(packed)
+        signal, slope = kernel(features, features)
+        noise = np.exp(2 * kernel.noise)
+        factor = cho_factor(signal + (noise + JITTER * np.exp(2 * kernel.signal)) * np.eye(n), lower=True)
+        dual = cho_solve(factor, residual)
+        pull = (packed - mean) / deviation
+        total = 0.5 * residual @ dual + np.log(np.diag(factor[0])).sum() + 0.5 * pull @ pull
+        outer = 0.5 * (cho_solve(factor, np.eye(n)) - np.outer(dual, dual))
+        weighed = outer * slope
+        # sum_ij W_ij (z_i - z_j)^2 for every feature at once
+        moved = 2 * (weighed.sum(1) @ features**2 - np.einsum("if,if->f", features, weighed @ features))
+        by_length = -2 * moved / np.exp(2 * kernel.length)
+        gradient = np.array([*by_length, 2 * np.sum(outer * signal), 2 * noise * np.trace(outer)])
+        return float(total), gradient + pull / deviation
+
+    found = minimize(value, mean, jac=True, method="L-BFGS-B", options={"maxiter": 60}, bounds=box)
+    return Kernel.of(np.asarray(found.x))
+
+
+class WithGaussianProcess:
+    """A law times exp(a Gaussian process); theta = (the law's, dual weights of the n rows, the kernel's F + 2).
+
+    The law object of a fit holds what its theta refers to: the rows' features.
+    """
+
+    def __init__(self, law: Law, features: Features | None = None, rows: Array | None = None, name: str = "") -> None:
+        self.law = law
+        self.name = name or law.name + SUFFIX
+        self.needs = law.needs
+        self._features = features
+        self._rows = rows
+
+    def size(self, domains: int) -> int:
+        return self.law.size(domains) + 2
+
+    def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """See `Law.fit`; from a `start` the kernel is kept, so that resamples cost one factorisation together."""
+        centre = rows.centre
+        features = Features.of(rows.relative_to(centre))
+        Z = features(rows.relative_to(centre))
+        F, n = Z.shape[1], len(rows)
+        P = self.law.size(len(rows.domains))
+        base = self.law.fit(rows, weights, seed, None if start is None else start[:P])
+        residual = np.log(rows.loss) - np.log(base.predict(rows))
+        masks, group = np.unique(weights > 0, axis=0, return_inverse=True)
+        duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 2))
+        for index, mask in enumerate(masks):
+            these = np.flatnonzero(group.ravel() == index)
+            if start is None:
+                kernel = tune(Z[mask], residual[these[0], mask], np.random.default_rng((seed, 13)))
+            else:
+                kernel = Kernel.of(start[-F - 2 :])
+            noise = np.exp(2 * kernel.noise) + JITTER * np.exp(2 * kernel.signal)
+            factor = cho_factor(kernel(Z[mask], Z[mask])[0] + noise * np.eye(int(mask.sum())), lower=True)
+            duals[np.ix_(these, mask)] = cho_solve(factor, residual[np.ix_(these, mask)].T).T
+            kernels[these] = kernel.packed
+        law = WithGaussianProcess(self.law, features, Z, self.name)
+        theta = np.concatenate([base.theta, duals, kernels], axis=1)
+        return Fit(law, theta, centre, base.objective, base.status, rows.domains)
+
+    def predict(self, theta: Array, at: Points) -> Array:
+        """(S, M)."""
+        return self._law_part(theta, at) * np.exp(self._process(theta, at)[0])
+
+    def gradient(self, theta: Array, at: Points) -> Array:
+        """(S, M, K)."""
+        process, slope = self._process(theta, at)
+        base = self._law_part(theta, at)
+        by_law = self.law.gradient(theta[:, : self._split(theta)[0]], at)
+        return np.asarray(np.exp(process)[:, :, None] * (by_law + base[:, :, None] * slope))
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        """The law's parameters, and the standard deviations of the process and of the noise around it."""
+        P, _ = self._split(theta[None])
+        kernel = Kernel.of(theta[-self._width :])
+        return self.law.natural(theta[:P], centre, domains) | {
+            "gp_deviation": float(np.exp(kernel.signal)),
+            "noise_deviation": float(np.exp(kernel.noise)),
+        }
+
+    @property
+    def _width(self) -> int:
+        assert self._rows is not None
+        return self._rows.shape[1] + 2
+
+    def _split(self, theta: Array) -> tuple[int, int]:
+        """Where the law's parameters and the dual weights end."""
+        assert self._rows is not None
+        end = theta.shape[1] - self._width
+        return end - len(self._rows), end
+
+    def _law_part(self, theta: Array, at: Points) -> Array:
+        return self.law.predict(theta[:, : self._split(theta)[0]], at)
+
+    def _process(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """The process (S, M) and its derivative by h (S, M, K)."""
+        assert self._features is not None
+        assert self._rows is not None
+        begin, end = self._split(theta)
+        Z, by_share = self._features(at), self._features.slope(at)
+        domains = np.flatnonzero(self._features.used[:-2])
+        value, slope = np.zeros((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
+        kernels, group = np.unique(theta[:, end:], axis=0, return_inverse=True)
+        for index, packed in enumerate(kernels):
+            kernel, these = Kernel.of(packed), np.flatnonzero(group.ravel() == index)
+            k, k_slope = kernel(Z, self._rows)
+            value[these] = theta[these, begin:end] @ k.T
+            for s in these:
+                pulled = k_slope * theta[s, begin:end]
+                moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
+                slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
+        return value, slope
