@@ -182,7 +182,8 @@ def backtest(
 
 
 def metrics(prediction: Prediction) -> dict[str, float | None]:
-    """Errors of one target: mean relative error (%), MAE (nats), R2, Spearman's rho, coverage of the interval.
+    """Errors of one target: mean relative error (%), MAE (nats), R2, Spearman's rho, coverage and median width (%, of
+    the prediction) of the interval.
 
     Whatever is not defined for these rows is None.
     """
@@ -190,9 +191,10 @@ def metrics(prediction: Prediction) -> dict[str, float | None]:
     error = predicted - observed
     spread = float(np.sum((observed - observed.mean()) ** 2))
     ranked = len(observed) >= 3 and np.ptp(observed) > 0 and np.ptp(predicted) > 1e-12 * np.abs(predicted).max()
-    covered = None
+    covered, width = None, None
     if prediction.low is not None and prediction.high is not None:
         covered = float(np.mean((prediction.low <= observed) & (observed <= prediction.high)))
+        width = float(100 * np.median((prediction.high - prediction.low) / predicted))
     return {
         "mean_relative_error": float(100 * np.mean(np.abs(error) / np.abs(observed)))
         if (observed != 0).all()
@@ -201,24 +203,32 @@ def metrics(prediction: Prediction) -> dict[str, float | None]:
         "r2": 1 - float(np.sum(error**2)) / spread if spread > 0 else None,
         "spearman": float(spearmanr(observed, predicted).statistic) if ranked else None,
         "coverage_90": covered,
+        "width_90": width,
     }
 
 
-def regret_at_1(observed: Array, predicted: Array, groups: NDArray[np.int64]) -> float | None:
-    """Mean over groups of (the loss of the row predicted best) - (the best loss), nats.
+def choices(observed: Array, predicted: Array, groups: NDArray[np.int64]) -> tuple[float | None, float | None]:
+    """How good decisions by the prediction are among alternatives: regret and pairwise accuracy.
 
-    Rows of one group must be alternatives (same size and tokens, different mixtures). None without a group of two,
-    or where a prediction makes no choice because it is the same for a whole group.
+    Rows of one group must be alternatives (same size and tokens, different mixtures). Regret is the mean over groups of
+    (the loss of the row predicted best) - (the best loss), nats; accuracy is the share of pairs of a group that the
+    prediction orders as they were observed. None without a group of two, or where a prediction makes no choice
+    because it is the same for a whole group.
     """
-    regrets = []
+    regrets, right, pairs = [], 0, 0
     for group in np.unique(groups):
-        rows = groups == group
-        if rows.sum() < 2:
+        rows = np.flatnonzero(groups == group)
+        if len(rows) < 2:
             continue
-        if np.ptp(predicted[rows]) <= 1e-12 * np.abs(predicted[rows]).max():
-            return None
-        regrets.append(float(observed[rows][predicted[rows].argmin()] - observed[rows].min()))
-    return float(np.mean(regrets)) if regrets else None
+        seen, guess = observed[rows], predicted[rows]
+        if np.ptp(guess) <= 1e-12 * np.abs(guess).max():
+            return None, None
+        regrets.append(float(seen[guess.argmin()] - seen.min()))
+        first, second = np.triu_indices(len(rows), 1)
+        differ = seen[first] != seen[second]
+        right += int(np.sum(differ & ((seen[first] < seen[second]) == (guess[first] < guess[second]))))
+        pairs += int(differ.sum())
+    return (float(np.mean(regrets)) if regrets else None), (right / pairs if pairs else None)
 
 
 def predict_table(
@@ -276,11 +286,10 @@ def _finite_rows(table: RunTable, targets: Sequence[str]) -> tuple[RunTable, int
 
 def _scores(test: RunTable, prediction: Prediction) -> dict[str, float | None]:
     scores = metrics(prediction)
-    coverage = scores.pop("coverage_90")
-    regret = None
+    regret, accuracy = None, None
     if test.domains:
-        regret = regret_at_1(prediction.observed, prediction.predicted, _alternatives(test))
-    return {**scores, "regret_at_1": regret, "coverage_90": coverage}
+        regret, accuracy = choices(prediction.observed, prediction.predicted, _alternatives(test))
+    return {**scores, "regret_at_1": regret, "decision_accuracy": accuracy}
 
 
 def _alternatives(table: RunTable) -> NDArray[np.int64]:

@@ -38,7 +38,9 @@ COLUMNS = {
     "r2": "R2",
     "spearman": "Spearman",
     "regret_at_1": "regret@1",
+    "decision_accuracy": "pairs right",
     "coverage_90": "in 90% interval",
+    "width_90": "its width, %",
 }
 
 

@@ -38,7 +38,7 @@ class Chinchilla(ParametricLaw):
     def gradient(self, theta: Array, at: Points) -> Array:
         return np.zeros((len(theta), *at.mixture.shape))
 
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
         low, high = np.log(EXPONENT_BOX)
         lower = np.array([-12.0, -12.0, -12.0, low, low])
         return lower, np.array([6.0, 12.0, 12.0, high, high]), np.ones(5, dtype=bool)

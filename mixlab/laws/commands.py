@@ -12,11 +12,12 @@ from rich.table import Table
 from mixlab.folder import write_json
 from mixlab.laws.base import FitResult
 from mixlab.laws.chinchilla import optimum
-from mixlab.laws.isoflop import fit_isoflop
+from mixlab.laws.isoflop import Profile, fit_isoflop
 from mixlab.laws.registry import law_names
 from mixlab.laws.surface import fit_surface
 from mixlab.options import json_option, print_json, say
 from mixlab.runs import load_runs
+from mixlab.units import format_flops, format_quantity
 
 LAWS = ("auto", "isoflop", *law_names())
 
@@ -45,26 +46,37 @@ def fit(
     if where:
         table = table.where(where)
     selection: list[dict[str, Any]] = []
+    profiles: list[Profile] = []
     if law == "isoflop":
-        result = fit_isoflop(table, target, bootstrap, seed)
+        result, profiles = fit_isoflop(table, target, bootstrap, seed)
     else:
         surface = fit_surface(table, target, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
         fitted = surface.fits[target]
         result = FitResult(**{**vars(fitted), "warnings": [*surface.warnings, *fitted.warnings]})
         selection = surface.selection
     data = {**result.to_json(), "selection": selection}
+    if law == "isoflop":
+        data["budgets"] = [profile.to_json() for profile in profiles]
 
     if Path(runs).is_dir():
         write_json(Path(runs) / "fit.json", data)
     if as_json:
         print_json(data)
     else:
-        _show(result, selection)
+        _show(result, selection, profiles)
     return 0
 
 
-def _show(result: FitResult, selection: list[dict[str, Any]]) -> None:
+def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Profile]) -> None:
     console = Console()
+    if profiles:
+        budgets = Table(title="budgets", title_justify="left")
+        for heading in ("C", "runs", "N*", "profile"):
+            budgets.add_column(heading, justify="left" if heading == "profile" else "right")
+        for profile in profiles:
+            best = format_quantity(profile.optimum) if profile.tag == "ok" else "-"
+            budgets.add_row(format_flops(profile.flops, 2), str(len(profile.params)), best, profile.tag)
+        console.print(budgets)
     if selection:
         chosen = Table(title="laws by their error on runs they had not seen", title_justify="left")
         for heading in ("law", "parameters", "more compute", "new mixtures"):

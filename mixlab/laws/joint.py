@@ -1,12 +1,7 @@
-"""Joint laws L(N, D, h): the mixture acts on the floor, on the data term, or on both terms.
+"""The joint laws L(N, D, h) of Shukor et al. 2025: the mixture acts on the floor, or on the terms in N and D.
 
-    joint-additive   E + 1 / sum_i C_i h_i^g_i + A N^-alpha + B D^-beta            (Shukor et al. 2025, additive)
-    joint            E + (sum_i CA_i h_i)^gA N^-alpha + (sum_i CB_i h_i)^gB D^-beta (Shukor et al. 2025, joint)
-    effective-data   E + (u^(1/gamma) + v^(1/gamma))^gamma, u = A N^-alpha, v = B (D sum_i c_i h_i)^-beta, max c_i = 1
-                     (ours; c_i is what a token of domain i is worth for the target, relative to the best domain)
-
-In `effective-data` gamma says how the two limits combine: at 1 they add, as in Hoffmann et al. 2022; below 1 the larger
-one hides the smaller, so that a small model gains less from more data, as in Kaplan et al. 2020, equation 1.5.
+    joint-additive   E + 1 / sum_i C_i h_i^g_i + A N^-alpha + B D^-beta
+    joint            E + (sum_i CA_i h_i)^gA N^-alpha + (sum_i CB_i h_i)^gB D^-beta
 
 All coefficients of domains are positive, stored as logarithms; a domain without worth runs to the lower bound, which
 is no failure.
@@ -22,103 +17,7 @@ from numpy.typing import NDArray
 from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
 from mixlab.laws.mixing import LOG_POWER_BOX, LOG_SHARE_BOX, POWER_PRIOR, power_floor
-from mixlab.laws.parametric import ParametricLaw
-
-# Huber's threshold: runs with different mixtures scatter by a percent or two around any law, and a threshold far below
-# that turns the fit into least absolute deviations, which may give up a whole domain as an outlier.
-NOISE = 0.02
-# Exponents that published fits find lie within a factor of a few of a third (Hoffmann .34 and .28, Kaplan .08 and .1,
-# Muennighoff .35). As a prior this says little where the rows speak, and keeps an exponent in bounds where they do not.
-EXPONENT_PRIOR = (np.log(1 / 3), 1.0)
-GAMMA_BOX = (0.1, 3.0)
-
-
-class EffectiveData(ParametricLaw):
-    """theta = (log E, log A, log alpha, log beta, log gamma, k_1 .. k_K); c_i is in proportion to e^k_i.
-
-    With u = A N^-alpha and v = (D sum_i e^k_i h_i)^-beta the loss is E + (u^(1/gamma) + v^(1/gamma))^gamma.
-    """
-
-    name = "effective-data"
-    needs = frozenset({"params", "tokens", "mixture"})
-    delta = NOISE
-
-    def size(self, domains: int) -> int:
-        return 5 + domains
-
-    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
-        E, log_A, alpha, beta, gamma = self._head(theta)
-        shares, log_total = self._shares(theta, at.mixture)
-        log_u, log_v = log_A - alpha * at.x, -beta * (at.y + log_total)
-        reducible, p, q, log_sum = self._combine(log_u, log_v, gamma)
-        columns = (
-            np.broadcast_to(E, reducible.shape),
-            reducible * p,
-            -alpha * at.x * reducible * p,
-            log_v * reducible * q,
-            reducible * (gamma * log_sum - p * log_u - q * log_v),
-        )
-        by_domain = (-beta * reducible * q)[:, :, None] * shares
-        return E + reducible, np.concatenate([np.stack(columns, axis=-1), by_domain], axis=-1)
-
-    def gradient(self, theta: Array, at: Points) -> Array:
-        _, log_A, alpha, beta, gamma = self._head(theta)
-        _, log_total = self._shares(theta, at.mixture)
-        log_u, log_v = log_A - alpha * at.x, -beta * (at.y + log_total)
-        reducible, _, q, _ = self._combine(log_u, log_v, gamma)
-        worth = np.exp(theta[:, None, 5:] - log_total[:, :, None])
-        return (-beta * reducible * q)[:, :, None] * worth
-
-    def prior(self, domains: int) -> tuple[Array, Array]:
-        mean, deviation = super().prior(domains)
-        mean[2:5], deviation[2:5] = (EXPONENT_PRIOR[0], EXPONENT_PRIOR[0], 0.0), EXPONENT_PRIOR[1]
-        return mean, deviation
-
-    def _head(self, theta: Array) -> tuple[Array, Array, Array, Array, Array]:
-        E, alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (0, 2, 3, 4))
-        return E, theta[:, 1, None], alpha, beta, gamma
-
-    def _shares(self, theta: Array, mixture: Array) -> tuple[Array, Array]:
-        """e^k_i h_i as a share of their sum (S, M, K), and the log of the sum (S, M)."""
-        top = theta[:, 5:].max(axis=1)
-        worth = np.exp(theta[:, 5:] - top[:, None])
-        total = np.maximum(worth @ mixture.T, 1e-12)
-        return worth[:, None, :] * mixture / total[:, :, None], np.log(total) + top[:, None]
-
-    def _combine(self, log_u: Array, log_v: Array, gamma: Array) -> tuple[Array, Array, Array, Array]:
-        """(u^(1/gamma) + v^(1/gamma))^gamma, the shares p and q of the two terms in the sum, and the sum's log."""
-        log_sum = np.logaddexp(log_u / gamma, log_v / gamma)
-        p = np.exp(log_u / gamma - log_sum)
-        return np.exp(np.clip(gamma * log_sum, -60, 60)), p, 1 - p, log_sum
-
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
-        low, high = np.log(EXPONENT_BOX)
-        lower = np.array([-12.0, -12.0, low, low, np.log(GAMMA_BOX[0]), *[-14.0] * domains])
-        upper = np.array([6.0, 12.0, high, high, np.log(GAMMA_BOX[1]), *[30.0] * domains])
-        return lower, upper, np.array([False, False, True, True, False, *[False] * domains])
-
-    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
-        K = rows.mixture.shape[1]
-        starts = []
-        for base in grid_starts(rows):
-            beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
-            level = float(np.clip(-base[2] / beta, -8, 8))
-            for gamma in (1.0, 0.5):
-                scatter = [level + float(step) for step in rng.normal(0, 0.7, size=(K,))]
-                starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), *scatter])
-        return np.array(starts)
-
-    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
-        E, A, alpha, beta, gamma = (float(value) for value in np.exp(theta[:5]))
-        top = float(theta[5:].max())
-        return {
-            "E": E,
-            "A": A * float(np.exp(alpha * centre[0])),
-            "alpha": alpha,
-            "B": float(np.exp(beta * (centre[1] - top))),
-            "beta": beta,
-            "gamma": gamma,
-        } | {f"c.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[5:], strict=True)}
+from mixlab.laws.parametric import EXPONENT_PRIOR, NOISE, ParametricLaw
 
 
 class Joint(ParametricLaw):
@@ -168,7 +67,8 @@ class Joint(ParametricLaw):
         sa, sb = np.maximum(wa @ mixture.T, 1e-12), np.maximum(wb @ mixture.T, 1e-12)
         return E, alpha, beta, gA, gB, wa, wb, sa, sb
 
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
+        domains = len(rows.domains)
         low, high = np.log(EXPONENT_BOX)
         lower = np.array([-12.0, low, low, -3.0, -3.0, *[-12.0] * (2 * domains)])
         upper = np.array([6.0, high, high, 3.0, 3.0, *[12.0] * (2 * domains)])
@@ -227,7 +127,8 @@ class JointAdditive(ParametricLaw):
         mean[5 + domains :], deviation[5 + domains :] = POWER_PRIOR
         return mean, deviation
 
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
+        domains = len(rows.domains)
         low, high = np.log(EXPONENT_BOX)
         lower = np.array([-12.0, -12.0, -12.0, low, low, *[LOG_SHARE_BOX[0]] * domains, *[LOG_POWER_BOX[0]] * domains])
         upper = np.array([6.0, 12.0, 12.0, high, high, *[LOG_SHARE_BOX[1]] * domains, *[LOG_POWER_BOX[1]] * domains])

@@ -19,7 +19,7 @@ from mixlab.laws.parametric import SMALLEST_SHARE, ParametricLaw
 
 LOG_SHARE_BOX = (-9.0, 9.0)
 LOG_POWER_BOX = (-4.0, 2.5)
-POWER_PRIOR = (np.log(1 / 3), 1.0)  # of exponents: see `joint.EXPONENT_PRIOR`
+POWER_PRIOR = (np.log(1 / 3), 1.0)  # of the exponents of shares
 
 
 class LogLinear(ParametricLaw):
@@ -43,7 +43,8 @@ class LogLinear(ParametricLaw):
         part = np.exp(np.clip(t @ at.mixture.T, -50, 50))
         return part[:, :, None] * t[:, None, :]
 
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
+        domains = len(rows.domains)
         lower = np.array([-12.0, *[-40.0] * domains])
         # Without a floor (c at zero) the law is a plain exponential: a fine answer, not a failure.
         return lower, np.array([6.0, *[20.0] * domains]), np.array([False, *[True] * domains])
@@ -86,7 +87,8 @@ class PowerMix(ParametricLaw):
         mean[1 + domains :], deviation[1 + domains :] = POWER_PRIOR
         return mean, deviation
 
-    def box(self, domains: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
+        domains = len(rows.domains)
         lower = np.array([-12.0, *[LOG_SHARE_BOX[0]] * domains, *[LOG_POWER_BOX[0]] * domains])
         upper = np.array([6.0, *[LOG_SHARE_BOX[1]] * domains, *[LOG_POWER_BOX[1]] * domains])
         return lower, upper, np.zeros(1 + 2 * domains, dtype=bool)

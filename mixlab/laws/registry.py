@@ -6,7 +6,8 @@ from mixlab.errors import ConfigError, did_you_mean
 from mixlab.laws.base import Law
 from mixlab.laws.chinchilla import Chinchilla
 from mixlab.laws.gp import SUFFIX, WithGaussianProcess
-from mixlab.laws.joint import EffectiveData, Joint, JointAdditive
+from mixlab.laws.effective import EffectiveData
+from mixlab.laws.joint import Joint, JointAdditive
 from mixlab.laws.mixing import LogLinear, PowerMix
 from mixlab.laws.regress import Constant, GradientBoosting, Linear
 
@@ -14,7 +15,9 @@ _PLAIN: tuple[Law, ...] = (
     Chinchilla(),
     LogLinear(),
     PowerMix(),
-    EffectiveData(),
+    EffectiveData("effective-data", coupled=True, concave=False),
+    EffectiveData("additive-data", coupled=False, concave=False),
+    EffectiveData("concave-data", coupled=True, concave=True),
     Joint(),
     JointAdditive(),
 )

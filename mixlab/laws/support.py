@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from mixlab.errors import FitError
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.errors import FitError, RunTableError
 from mixlab.laws.base import Array, Law, Observations
 from mixlab.runs import RunTable
 
 SPARE_ROWS = 3
+MIN_ROWS = 3
 VARIES = 1e-9
 
 
-def observe(
-    table: RunTable, columns: list[str], params_column: str | None
-) -> tuple[Observations, dict[str, Array], Array, list[str]]:
-    """The rows where all target columns are finite, as arrays; losses by column, FLOPs, and what to tell."""
+@dataclass(frozen=True)
+class Data:
+    """A run table as laws see it, with several targets.
+
+    Attributes:
+        rows: every row where some target was measured; their `loss` is 1.
+        losses: by target column, shape (n,), NaN where it was not measured.
+        objective: weight of each target.
+        flops: C, shape (n,); ones where the table has no scale.
+        warnings: what was assumed or left out, in words.
+    """
+
+    rows: Observations
+    losses: dict[str, Array]
+    objective: dict[str, float]
+    flops: Array
+    warnings: list[str]
+
+    def measured(self, target: str) -> NDArray[np.bool_]:
+        """Rows where the target was measured, shape (n,)."""
+        return np.isfinite(self.losses[target])
+
+    def of(self, target: str) -> Observations:
+        """The rows where the target was measured, with its loss."""
+        here = self.measured(target)
+        return self.rows.with_loss(self.losses[target]).select(here)
+
+    @property
+    def total(self) -> Array:
+        """The objective by row, shape (n,), NaN where one of its targets is missing."""
+        return np.asarray(sum(weight * self.losses[name] for name, weight in self.objective.items()))
+
+
+def observe(table: RunTable, objective: Mapping[str, float], params_column: str | None = None) -> Data:
+    """The rows of a table as arrays: each target keeps the rows where it was measured, whatever the others lack.
+
+    Raises:
+        FitError: when a target was measured in fewer than 3 rows.
+        RunTableError: when a column is missing, or a loss is not positive.
+    """
     warnings = list(table.notes)
-    losses = {name: table.column(name) for name in columns}
-    whole = np.all([np.isfinite(loss) & (loss > 0) for loss in losses.values()], axis=0)
-    if not whole.all():
-        warnings.append(f"{int((~whole).sum())} rows without a finite, positive {' / '.join(columns)} are left out")
-    if whole.sum() < 3:
-        raise FitError(
-            f"a fit needs rows with a finite loss in {', '.join(columns)}, but only {int(whole.sum())} have one",
-            "add runs, or choose another --target",
-        )
-    if not whole.all():
-        table = table.select(whole)
+    losses = {name: _positive_or_missing(table, name) for name in objective}
+    for name, loss in losses.items():
+        count = int(np.isfinite(loss).sum())
+        if count < MIN_ROWS:
+            raise FitError(
+                f"a fit needs at least {MIN_ROWS} rows with a finite `{name}`, but {count} have one",
+                "add runs, or choose another --target",
+            )
+        if count < len(table):
+            warnings.append(f"`{name}` is missing in {len(table) - count} rows: it is fitted to the other {count}")
+    some = np.any([np.isfinite(loss) for loss in losses.values()], axis=0)
+    if not some.all():
+        table = table.select(some)
+        losses = {name: loss[some] for name, loss in losses.items()}
     has_size = table.has("params") or table.has("params_non_embed") or params_column is not None
-    has_tokens = table.has("tokens")
     ones = np.ones(len(table))
+    params, tokens, flops = ones, ones, ones
     if has_size:
         column = table.params_column(params_column)
         params = table.params(column)
         if params_column is None and column != "params":
             warnings.append(f"N is read from `{column}`")
-    else:
-        params = ones
-    tokens = table.tokens() if has_tokens else ones
-    if has_size and has_tokens:
+    if table.has("tokens"):
+        tokens = table.tokens()
+    if has_size and table.has("tokens"):
         if table.flops_source == "6ND":
             flops = 6.0 * params * tokens
             warnings.append("the table states no FLOPs: 6 N D is used")
         else:
             flops = table.flops()
-    else:
-        flops = ones
     _, run = np.unique(table.run_ids.astype(str), return_inverse=True)
     rows = Observations(
         mixture=table.mixtures(),
@@ -57,7 +98,19 @@ def observe(
         domains=table.domains,
         run=run.astype(np.int64),
     )
-    return rows, {name: loss[whole] for name, loss in losses.items()}, flops, warnings
+    return Data(rows, losses, dict(objective), flops, warnings)
+
+
+def _positive_or_missing(table: RunTable, name: str) -> Array:
+    loss = table.column(name)
+    bad = (loss <= 0) | np.isinf(loss)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise RunTableError(
+            f"a loss must be finite and positive, but row {row + 1} has `{name}` {loss[row]}",
+            "leave a loss that was not measured empty, or the row out with --where",
+        )
+    return loss
 
 
 def varying(rows: Observations) -> frozenset[str]:

@@ -1,0 +1,121 @@
+"""Recipes and blends: which law is fitted with which rows in mind, and the weighted mean of several such fits.
+
+On tables with few runs the law that seems best by validation is often not the one that extrapolates best; a mean
+weighed by validation errors is (Bates and Granger 1969, and every forecasting competition since). Where the members
+disagree, the prediction is uncertain, which `disagreement` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.laws.base import Array, Fit, Law, Observations, Points
+from mixlab.laws.registry import get_law
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A law, and how much it listens to which rows.
+
+    Attributes:
+        law: its name.
+        emphasis: rows weigh C^emphasis: above 0 the fit minds the large runs, which are nearest to what it is for.
+        early: rows before this fraction of their run's tokens are left out: early checkpoints lie before the power law.
+    """
+
+    law: str
+    emphasis: float = 0.0
+    early: float = 0.0
+
+    @property
+    def form(self) -> Law:
+        return get_law(self.law)
+
+    def weights(self, rows: Observations, flops: Array, masks: Array) -> Array:
+        """Weights of rows in each fit, shape (S, n), of mean 1 over the rows that a fit uses.
+
+        Args:
+            rows: n rows.
+            flops: C, shape (n,).
+            masks: 1 for rows that a fit may use, else 0, shape (S, n).
+        """
+        late = rows.tokens >= self.early * last_tokens(rows) * (1 - 1e-9)
+        weights = masks * late * np.exp(self.emphasis * (np.log(flops) - np.log(flops).max()))
+        used = np.count_nonzero(weights, axis=1)[:, None]
+        return np.asarray(weights * used / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300))
+
+    def fit(
+        self, rows: Observations, flops: Array, masks: Array, seed: int = 0, start: Array | None = None
+    ) -> Fit:
+        """S fits, one per row of `masks`."""
+        return self.form.fit(rows, self.weights(rows, flops, masks), seed, start)
+
+    def __str__(self) -> str:
+        parts = [self.law]
+        if self.emphasis:
+            parts.append(f"rows weigh C^{self.emphasis:g}")
+        if self.early:
+            parts.append(f"without the first {100 * self.early:.0f}% of runs")
+        return ", ".join(parts)
+
+
+def last_tokens(rows: Observations) -> Array:
+    """The largest token count of each row's run, shape (n,)."""
+    runs, index = np.unique(rows.run, return_inverse=True)
+    last = np.zeros(len(runs))
+    np.maximum.at(last, index, rows.tokens)
+    return np.asarray(last[index])
+
+
+@dataclass(frozen=True)
+class Blend:
+    """S blends of m fits: the geometric mean of their predictions.
+
+    Attributes:
+        fits: the members, each of S fits.
+        weights: of the members, shape (m,), summing to 1.
+    """
+
+    fits: tuple[Fit, ...]
+    weights: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.fits[0].theta)
+
+    def predict(self, at: Points) -> Array:
+        """Shape (S, M)."""
+        return np.exp(self._logs(at)[0])
+
+    def gradient(self, at: Points) -> Array:
+        """d loss / d h, shape (S, M, K)."""
+        parts = (
+            weight * fit.gradient(at) / fit.predict(at)[:, :, None]
+            for fit, weight in zip(self.fits, self.weights, strict=True)
+        )
+        return np.asarray(self.predict(at)[:, :, None] * sum(parts))
+
+    def disagreement(self, at: Points) -> Array:
+        """Standard deviation of the log-predictions over the members, shape (S, M)."""
+        mean, each = self._logs(at)
+        return np.sqrt(sum(w * (one - mean) ** 2 for w, one in zip(self.weights, each, strict=True)))
+
+    def one(self, index: int) -> Blend:
+        """Blend `index` of the batch as a batch of one."""
+        return Blend(tuple(fit.one(index) for fit in self.fits), self.weights)
+
+    def _logs(self, at: Points) -> tuple[Array, list[Array]]:
+        each = [np.log(np.maximum(fit.predict(at), 1e-300)) for fit in self.fits]
+        return np.asarray(sum(w * one for w, one in zip(self.weights, each, strict=True))), each
+
+
+def inverse_error_weights(errors: Sequence[float], power: float) -> NDArray[np.float64]:
+    """Weights in proportion to error^-power, shape (m,); a member without a finite error gets none."""
+    error = np.array(errors, dtype=float)
+    known = np.isfinite(error)
+    floor = np.where(known, np.maximum(error, 1e-12), np.inf)
+    raw = np.where(known, (floor / floor.min()) ** -power, 0.0)
+    return np.asarray(raw / raw.sum())

@@ -1,0 +1,166 @@
+"""Laws of effective data: what a token of domain i is worth for the target.
+
+    L = E + (u^(1/gamma) + v^(1/gamma))^gamma,   u = A N^-alpha,   v = D_eff^-beta,
+    D_eff = (sum_i (w_i D_i)^g)^(1/g),           D_i = h_i D
+
+    effective-data   gamma fitted, g = 1: worths add
+    additive-data    gamma = 1, g = 1: the two limits add, as in Hoffmann et al. 2022
+    concave-data     gamma fitted, g fitted: a domain's tokens lose worth as they grow (a CES aggregate)
+
+gamma says how the two limits combine: at 1 they add; below 1 the larger one hides the smaller, so that a small model
+gains less from more data, as in Kaplan et al. 2020, equation 1.5. Without mixtures D_eff is w D, and the laws are
+Hoffmann's and its coupled form; at one scale they are laws of the mixture alone. The forms with w_i and g are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.laws.base import Array, Observations, Points
+from mixlab.laws.chinchilla import EXPONENT_BOX, grid_starts
+from mixlab.laws.parametric import EXPONENT_PRIOR, NOISE, SMALLEST_SHARE, ParametricLaw
+
+HEAD = 6  # parameters before the worths
+GAMMA_BOX = (0.1, 3.0)
+CONCAVITY_BOX = (0.02, 1.5)
+CONCAVITY_PRIOR = (float(np.log(0.5)), 0.7)
+COUPLING_PRIOR = (0.0, 1.0)
+NOTHING = -12.0  # log A where N does not vary: no term in N
+
+
+class EffectiveData(ParametricLaw):
+    """theta = (log E, log A, log alpha, log beta, log gamma, log g, k_1 .. k_K), k_i = log w_i (K = 1 without mixtures).
+
+    Attributes:
+        coupled: gamma is fitted, else 1.
+        concave: g is fitted, else 1.
+    """
+
+    needs: frozenset[str] = frozenset()
+    takes = frozenset({"params", "tokens", "mixture"})
+    delta = NOISE
+
+    def __init__(self, name: str, *, coupled: bool, concave: bool) -> None:
+        self.name = name
+        self.coupled = coupled
+        self.concave = concave
+
+    def size(self, domains: int) -> int:
+        return HEAD + max(1, domains)
+
+    def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        E, reducible, p, q, log_u, log_v, log_sum, worth = self._terms(theta, at)
+        alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (2, 3, 4))
+        log_total, shares, by_g = worth
+        by_v = -beta * reducible * q
+        columns = (
+            np.broadcast_to(E, reducible.shape),
+            reducible * p,
+            -alpha * at.x * reducible * p,
+            log_v * reducible * q,
+            reducible * (gamma * log_sum - p * log_u - q * log_v),
+            by_v * by_g,
+        )
+        return E + reducible, np.concatenate([np.stack(columns, axis=-1), by_v[:, :, None] * shares], axis=-1)
+
+    def predict(self, theta: Array, at: Points) -> Array:
+        """(S, M); cheaper than `evaluate`, since a search asks for nothing else."""
+        E, reducible, *_ = self._terms(theta, at)
+        return np.asarray(E + reducible)
+
+    def gradient(self, theta: Array, at: Points) -> Array:
+        E, reducible, _, q, *_, (_, shares, _) = self._terms(theta, at)
+        if not at.mixture.shape[1]:
+            return np.zeros((len(theta), len(at), 0))
+        beta = np.exp(theta[:, 3, None])
+        if self.concave:
+            # At a share of 0 the slope is infinite: take that of the smallest share.
+            touched = Points(np.maximum(at.mixture, SMALLEST_SHARE), at.params, at.tokens, at.unique)
+            slope = self._worth(theta, touched)[1] / touched.mixture
+        else:
+            log_total = self._worth(theta, at)[0]
+            slope = np.exp(theta[:, None, HEAD:] - log_total[:, :, None])
+        return np.asarray((-beta * reducible * q)[:, :, None] * slope)
+
+    def prior(self, domains: int) -> tuple[Array, Array]:
+        mean, deviation = super().prior(domains)
+        mean[2:4], deviation[2:4] = EXPONENT_PRIOR
+        mean[4], deviation[4] = COUPLING_PRIOR
+        if self.concave:
+            mean[5], deviation[5] = CONCAVITY_PRIOR
+        return mean, deviation
+
+    def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
+        low, high = np.log(EXPONENT_BOX)
+        K = max(1, len(rows.domains))
+        lower = np.array([NOTHING, NOTHING, low, low, np.log(GAMMA_BOX[0]), np.log(CONCAVITY_BOX[0]), *[-30.0] * K])
+        upper = np.array([6.0, 12.0, high, high, np.log(GAMMA_BOX[1]), np.log(CONCAVITY_BOX[1]), *[30.0] * K])
+        report = np.array([False, False, True, True, False, False, *[False] * K])
+        if np.ptp(rows.x) == 0:
+            upper[1] = NOTHING
+            lower[2] = upper[2] = EXPONENT_PRIOR[0]
+            report[2] = False
+        if not self.coupled or np.ptp(rows.x) == 0:
+            lower[4] = upper[4] = 0.0
+        if not self.concave:
+            lower[5] = upper[5] = 0.0
+        return lower, upper, report
+
+    def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
+        K = max(1, len(rows.domains))
+        starts = []
+        for base in grid_starts(rows):
+            beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
+            level = float(np.clip(-base[2] / beta, -8, 8))
+            for gamma in (1.0, 0.5) if self.coupled else (1.0,):
+                scatter = level + rng.normal(0, 0.7, K) * (K > 1)
+                starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), np.log(0.7), *scatter])
+        return np.array(starts)
+
+    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
+        E, A, alpha, beta, gamma, g = (float(value) for value in np.exp(theta[:HEAD]))
+        top = float(theta[HEAD:].max())
+        found = {
+            "E": E,
+            "A": A * float(np.exp(alpha * centre[0])),
+            "B": float(np.exp(beta * (centre[1] - top))),
+            "alpha": alpha,
+            "beta": beta,
+        }
+        if self.coupled:
+            found["gamma"] = gamma
+        if self.concave:
+            found["g"] = g
+        return found | {f"w.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[HEAD:], strict=False)}
+
+    def _terms(self, theta: Array, at: Points) -> tuple:  # type: ignore[type-arg]
+        """E, the reducible loss, the shares of u and v in its sum, log u, log v, the sum's log, and `_worth`."""
+        E, alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (0, 2, 3, 4))
+        worth = self._worth(theta, at)
+        log_u, log_v = theta[:, 1, None] - alpha * at.x, -beta * (at.y + worth[0])
+        log_sum = np.logaddexp(log_u / gamma, log_v / gamma)
+        p = np.exp(log_u / gamma - log_sum)
+        reducible = np.exp(np.clip(gamma * log_sum, -60, 60))
+        return E, reducible, p, 1 - p, log_u, log_v, log_sum, worth
+
+    def _worth(self, theta: Array, at: Points) -> tuple[Array, Array, Array]:
+        """log(D_eff / D) (S, M), each domain's share of it (S, M, K), and its derivative by log g (S, M)."""
+        k, h = theta[:, HEAD:], at.mixture if at.mixture.shape[1] else np.ones((len(at), 1))
+        if not self.concave:
+            top = k.max(axis=1, keepdims=True)
+            worth = np.exp(k - top)
+            total = np.maximum(worth @ h.T, 1e-12)
+            return np.log(total) + top, worth[:, None, :] * h / total[:, :, None], np.zeros(total.shape)
+        g = np.exp(theta[:, 5])[:, None, None]
+        log_each = k[:, None, :] + np.log(np.maximum(h, 1e-30))
+        scaled = np.where(h > 0, g * log_each, -np.inf)
+        top = scaled.max(axis=2, keepdims=True)
+        raised = np.exp(scaled - top)
+        total = raised.sum(axis=2, keepdims=True)
+        shares = raised / total
+        log_total = (np.log(total) + top)[:, :, 0] / g[:, :, 0]
+        by_g = (shares * np.where(h > 0, log_each, 0.0)).sum(axis=2) - log_total
+        return log_total, shares, by_g
