@@ -139,6 +139,13 @@ class Fit:
         """d loss / d h, shape (S, M, K)."""
         return self.law.gradient(self.theta, at.relative_to(self.centre))
 
+    def one(self, index: int) -> Fit:
+        """Fit `index` of the batch as a batch of one."""
+        these = slice(index, index + 1)
+        return replace(
+            self, theta=self.theta[these], objective=self.objective[these], status=self.status[index : index + 1]
+        )
+
     def natural(self, index: int = 0) -> dict[str, float]:
         """The parameters of fit `index` as the papers write them."""
         return self.law.natural(self.theta[index], self.centre, self.domains)
@@ -154,6 +161,7 @@ class Law(Protocol):
 
     name: str
     needs: frozenset[str]  # of "params", "tokens", "mixture": what must vary in the rows
+    takes: frozenset[str]  # what may vary without being lost on it; empty for a baseline, which is no law
 
     def size(self, domains: int) -> int:
         """P, the number of parameters for K domains."""

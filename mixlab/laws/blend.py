@@ -48,9 +48,7 @@ class Recipe:
         used = np.count_nonzero(weights, axis=1)[:, None]
         return np.asarray(weights * used / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300))
 
-    def fit(
-        self, rows: Observations, flops: Array, masks: Array, seed: int = 0, start: Array | None = None
-    ) -> Fit:
+    def fit(self, rows: Observations, flops: Array, masks: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """S fits, one per row of `masks`."""
         return self.form.fit(rows, self.weights(rows, flops, masks), seed, start)
 

@@ -25,6 +25,7 @@ class Chinchilla(ParametricLaw):
 
     name = "chinchilla"
     needs = frozenset({"params", "tokens"})
+    takes = needs
 
     def size(self, domains: int) -> int:
         return 5

@@ -74,8 +74,8 @@ def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Pro
         for heading in ("C", "runs", "N*", "profile"):
             budgets.add_column(heading, justify="left" if heading == "profile" else "right")
         for profile in profiles:
-            best = format_quantity(profile.optimum) if profile.tag == "ok" else "-"
-            budgets.add_row(format_flops(profile.flops, 2), str(len(profile.params)), best, profile.tag)
+            at = format_quantity(profile.optimum) if profile.tag == "ok" else "-"
+            budgets.add_row(format_flops(profile.flops, 2), str(len(profile.params)), at, profile.tag)
         console.print(budgets)
     if selection:
         chosen = Table(title="laws by their error on runs they had not seen", title_justify="left")

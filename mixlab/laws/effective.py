@@ -15,6 +15,7 @@ Hoffmann's and its coupled form; at one scale they are laws of the mixture alone
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,9 @@ NOTHING = -12.0  # log A where N does not vary: no term in N
 
 
 class EffectiveData(ParametricLaw):
-    """theta = (log E, log A, log alpha, log beta, log gamma, log g, k_1 .. k_K), k_i = log w_i (K = 1 without mixtures).
+    """theta = (log E, log A, log alpha, log beta, log gamma, log g, k_1 .. k_K) with k_i = log w_i.
+
+    Without mixtures there is one k, of all text.
 
     Attributes:
         coupled: gamma is fitted, else 1.
@@ -40,7 +43,7 @@ class EffectiveData(ParametricLaw):
     """
 
     needs: frozenset[str] = frozenset()
-    takes = frozenset({"params", "tokens", "mixture"})
+    takes: frozenset[str] = frozenset({"params", "tokens", "mixture"})
     delta = NOISE
 
     def __init__(self, name: str, *, coupled: bool, concave: bool) -> None:
@@ -54,7 +57,7 @@ class EffectiveData(ParametricLaw):
     def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, reducible, p, q, log_u, log_v, log_sum, worth = self._terms(theta, at)
         alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (2, 3, 4))
-        log_total, shares, by_g = worth
+        _, shares, by_g = worth
         by_v = -beta * reducible * q
         columns = (
             np.broadcast_to(E, reducible.shape),
@@ -72,7 +75,7 @@ class EffectiveData(ParametricLaw):
         return np.asarray(E + reducible)
 
     def gradient(self, theta: Array, at: Points) -> Array:
-        E, reducible, _, q, *_, (_, shares, _) = self._terms(theta, at)
+        _, reducible, _, q, *_ = self._terms(theta, at)
         if not at.mixture.shape[1]:
             return np.zeros((len(theta), len(at), 0))
         beta = np.exp(theta[:, 3, None])
@@ -136,7 +139,7 @@ class EffectiveData(ParametricLaw):
             found["g"] = g
         return found | {f"w.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[HEAD:], strict=False)}
 
-    def _terms(self, theta: Array, at: Points) -> tuple:  # type: ignore[type-arg]
+    def _terms(self, theta: Array, at: Points) -> tuple[Any, ...]:
         """E, the reducible loss, the shares of u and v in its sum, log u, log v, the sum's log, and `_worth`."""
         E, alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (0, 2, 3, 4))
         worth = self._worth(theta, at)

@@ -130,7 +130,7 @@ class WithGaussianProcess:
     def __init__(self, law: Law, features: Features | None = None, rows: Array | None = None, name: str = "") -> None:
         self.law = law
         self.name = name or law.name + SUFFIX
-        self.needs = law.needs
+        self.needs, self.takes = law.needs, law.takes
         self._features = features
         self._rows = rows
 

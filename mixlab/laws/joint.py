@@ -25,6 +25,7 @@ class Joint(ParametricLaw):
 
     name = "joint"
     needs = frozenset({"params", "tokens", "mixture"})
+    takes = needs
     delta = NOISE
 
     def size(self, domains: int) -> int:
@@ -104,6 +105,7 @@ class JointAdditive(ParametricLaw):
 
     name = "joint-additive"
     needs = frozenset({"params", "tokens", "mixture"})
+    takes = needs
     delta = NOISE
 
     def size(self, domains: int) -> int:

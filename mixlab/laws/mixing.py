@@ -27,6 +27,7 @@ class LogLinear(ParametricLaw):
 
     name = "loglinear"
     needs = frozenset({"mixture"})
+    takes = needs
     delta = 0.02
 
     def size(self, domains: int) -> int:
@@ -69,6 +70,7 @@ class PowerMix(ParametricLaw):
 
     name = "power-mix"
     needs = frozenset({"mixture"})
+    takes = needs
     delta = 0.02
 
     def size(self, domains: int) -> int:

@@ -26,13 +26,14 @@ class ParametricLaw(ABC):
 
     Attributes:
         name: by which it is asked for.
-        needs: what must vary in the rows.
+        needs, takes: what must vary in the rows, and what may.
         delta: Huber's threshold on log-residuals.
         starts: random starts beside the informed ones.
     """
 
     name: str
     needs: frozenset[str]
+    takes: frozenset[str]
     delta: float = 1e-3
     starts: int = 12
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.laws.base import Law
 from mixlab.laws.chinchilla import Chinchilla
-from mixlab.laws.gp import SUFFIX, WithGaussianProcess
 from mixlab.laws.effective import EffectiveData
+from mixlab.laws.gp import SUFFIX, WithGaussianProcess
 from mixlab.laws.joint import Joint, JointAdditive
 from mixlab.laws.mixing import LogLinear, PowerMix
 from mixlab.laws.regress import Constant, GradientBoosting, Linear

@@ -22,6 +22,7 @@ class Linear:
 
     name = "linear"
     needs: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
 
     def size(self, domains: int) -> int:
         return domains + 3
@@ -59,6 +60,7 @@ class Constant:
 
     name = "mean"
     needs: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
 
     def size(self, domains: int) -> int:
         return 1
@@ -91,6 +93,7 @@ class GradientBoosting:
 
     name = "gbdt"
     needs: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
 
     def __init__(self, models: Sequence[object] = ()) -> None:
         self._models = tuple(models)

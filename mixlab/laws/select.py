@@ -1,8 +1,13 @@
-"""`auto`: the law that transfers best, by rolling origin over compute and by mixtures kept out. Never in-sample."""
+"""`auto`: laws weighed by how well they predict what they have not seen. Never by in-sample error.
+
+Every law that the rows can carry is tried with several recipes, each is refitted to every validation split, and its
+weight in the blend is its error there to the power of -2 (see `blend`). Baselines are tried beside them, and never
+blended in: what they extrapolate to is an edge or a corner.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,92 +15,227 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.errors import FitError
-from mixlab.laws.base import Array, Observations
+from mixlab.laws.base import Array
+from mixlab.laws.blend import Recipe, inverse_error_weights
+from mixlab.laws.bootstrap import groups_of_mixtures
 from mixlab.laws.registry import get_law
-from mixlab.laws.support import require_support, varying
-from mixlab.laws.transfer import TransferError, transfer_error
+from mixlab.laws.support import SPARE_ROWS, Data, require_support, varying
+from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, measure
 
-MIXTURES_PER_COEFFICIENT = 2  # distinct mixtures that each coefficient of a domain must rest on
-
-# Simpler first: a tie goes to the simpler law.
-CANDIDATES = ("chinchilla", "loglinear", "effective-data", "joint", "joint-additive", "linear")
+CANDIDATES = (
+    "additive-data",
+    "loglinear",
+    "effective-data",
+    "power-mix",
+    "concave-data",
+    "joint",
+    "joint-additive",
+    "linear",
+)
+EMPHASES = (0.0, 0.5, 1.0)
+EARLY = (0.0, 0.25, 0.5)
+MANY_EVALUATIONS = 8  # of a run: from here on its early ones may be dropped
+MIXTURES_PER_COEFFICIENT = 1  # distinct mixtures that each coefficient of a domain must rest on
+POWER = 2.0
+NEGLIGIBLE = 0.02  # a member of less weight is left out
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A law that was tried, and its error on what it had not seen."""
+    """A recipe that was tried.
 
-    law: str
+    Attributes:
+        recipe: what was fitted.
+        predicted: by target, of every row by the fit of each split, shape (S, n); NaN where the target is missing.
+        error: of the objective.
+        weight: its mean weight over the targets; 0 for a baseline.
+        parameters: of its law.
+    """
+
+    recipe: Recipe
+    predicted: dict[str, Array]
     error: TransferError
+    weight: float
     parameters: int
 
     @property
     def baseline(self) -> bool:
         """Whether it stands for comparison alone."""
-        return not get_law(self.law).needs
+        return not self.recipe.form.takes
 
     def to_json(self) -> dict[str, Any]:
         def finite(value: float) -> float | None:
             return float(value) if np.isfinite(value) else None
 
         return {
-            "law": self.law,
+            "law": self.recipe.law,
+            "emphasis": self.recipe.emphasis,
+            "early": self.recipe.early,
             "transfer_error": finite(self.error.score),
             "compute_error": finite(self.error.compute),
             "mixture_error": finite(self.error.mixture),
+            "weight": self.weight,
             "parameters": self.parameters,
             "baseline": self.baseline,
         }
 
 
-def choose_law(
-    rows: Observations,
-    losses: Mapping[str, Array],
-    weights: Mapping[str, float],
-    flops: Array,
-    groups: NDArray[np.int64],
-    seed: int,
-) -> list[Candidate]:
-    """The laws that these rows can carry, best first.
+@dataclass(frozen=True)
+class Choice:
+    """What is blended for each target, and how it did on rows it had not seen.
 
-    A law is a candidate when all it needs varies in the rows, when no other quantity that varies is lost on it, and
-    when there are enough distinct mixtures for its coefficients: a flexible law can predict the next budget of the
-    mixtures it has seen and still be wrong about the ones it has not, where the optimum lies.
+    Attributes:
+        members: by target, recipes and their weights.
+        transfer: by target, the blend's error.
+        objective: the objective's error.
+        candidates: all that were tried, by weight, then error; empty when the law was named.
+    """
+
+    members: dict[str, tuple[tuple[Recipe, float], ...]]
+    transfer: dict[str, TransferError]
+    objective: TransferError
+    candidates: tuple[Candidate, ...] = ()
+
+
+def named(law: str, data: Data, seed: int) -> Choice:
+    """The one law that was asked for, and its error on rows it had not seen.
+
+    Raises:
+        FitError: when the rows cannot carry it.
+    """
+    recipe = Recipe(law, early=EARLY[1] if _many_evaluations(data) else 0.0)
+    for target in data.losses:
+        require_support(recipe.form, data.of(target))
+    splits = _splits(data, recipe.form.size(len(data.rows.domains)), seed)
+    predicted = {target: _tried([recipe], data, target, splits, seed)[0] for target in data.losses}
+    transfer = {target: measure(splits, predicted[target], data.losses[target]) for target in data.losses}
+    return Choice(
+        dict.fromkeys(data.losses, ((recipe, 1.0),)),
+        transfer,
+        measure(splits, _combined(predicted, data), data.total),
+    )
+
+
+def weigh(data: Data, seed: int, laws: Sequence[str] = CANDIDATES) -> Choice:
+    """Every law that these rows can carry, weighed by its error on rows that it had not seen.
+
+    A law is a candidate when all it needs varies in the rows, when nothing that varies is lost on it, and when there
+    are enough distinct mixtures for its coefficients: a flexible law can predict the next budget of the mixtures it
+    has seen and still be wrong about the ones it has not, where the optimum lies.
 
     Raises:
         FitError: when there is none, with the reason of the simplest law that fits the table.
     """
-    present = varying(rows)
-    mixtures, domains = len(np.unique(groups)), len(rows.domains)
-    tried: list[Candidate] = []
+    names = _carried(data, laws)
+    K = len(data.rows.domains)
+    splits = _splits(data, min(get_law(name).size(K) for name in names), seed)
+    scaled = bool(np.ptp(np.log(data.flops)) > 0)
+    early = EARLY if _many_evaluations(data) else EARLY[:1]
+    recipes, predicted = [], []
+    for name in names:
+        rules = (
+            [(p, e) for p in (EMPHASES if scaled else EMPHASES[:1]) for e in early] if get_law(name).takes else [(0, 0)]
+        )
+        group = [Recipe(name, p, e) for p, e in rules]
+        tried = {target: _tried(group, data, target, splits, seed) for target in data.losses}
+        recipes += group
+        predicted += [{target: tried[target][i] for target in tried} for i in range(len(group))]
+    members, weights, transfer = {}, {}, {}
+    laws_only = np.array([bool(recipe.form.takes) for recipe in recipes])
+    for target in data.losses:
+        each = np.array([one[target] for one in predicted])
+        weights[target] = _weights(splits, each, data.losses[target], laws_only)
+        kept = [(recipe, float(w)) for recipe, w in zip(recipes, weights[target], strict=True) if w > 0]
+        members[target] = tuple(kept)
+        blended = _blended(each, weights[target])
+        transfer[target] = measure(splits, blended, data.losses[target])
+    blends = {target: _blended(np.array([one[target] for one in predicted]), weights[target]) for target in data.losses}
+    mean_weight = np.mean(list(weights.values()), axis=0)
+    candidates = [
+        Candidate(recipe, one, measure(splits, _combined(one, data), data.total), float(w), recipe.form.size(K))
+        for recipe, one, w in zip(recipes, predicted, mean_weight, strict=True)
+    ]
+    ranked = sorted(candidates, key=lambda one: (one.baseline, -one.weight, one.error.score))
+    return Choice(members, transfer, measure(splits, _combined(blends, data), data.total), tuple(ranked))
+
+
+def _carried(data: Data, laws: Sequence[str]) -> list[str]:
+    """The names of the laws that the rows can carry."""
+    present = varying(data.rows)
+    mixtures, domains = len(np.unique(groups_of_mixtures(data.rows.mixture))), len(data.rows.domains)
+    names: list[str] = []
     refusal: FitError | None = None
-    for name in CANDIDATES:
+    for name in laws:
         law = get_law(name)
-        if law.needs and (present - law.needs or not law.needs & present):
+        if law.takes and (present - law.takes or law.needs - present or not present):
             continue
         try:
-            require_support(law, rows)
+            for target in data.losses:
+                require_support(law, data.of(target))
         except FitError as reason:
             refusal = refusal or reason
             continue
-        if law.needs and mixtures < MIXTURES_PER_COEFFICIENT * (law.size(domains) - law.size(0)):
+        per_domain = law.size(domains) - law.size(0)
+        if law.takes and "mixture" in present and mixtures < MIXTURES_PER_COEFFICIENT * per_domain:
             refusal = refusal or FitError(
-                f"the law `{name}` has {law.size(domains) - law.size(0)} coefficients of domains and needs at least "
-                f"{MIXTURES_PER_COEFFICIENT} distinct mixtures for each, but got {mixtures}",
+                f"the law `{name}` has {per_domain} coefficients of domains and needs at least "
+                f"{MIXTURES_PER_COEFFICIENT * per_domain} distinct mixtures, but got {mixtures}",
                 "add mixtures, or choose the law by name to fit it all the same",
             )
             continue
-        error = transfer_error(law, rows, losses, weights, flops, groups, seed)
-        tried.append(Candidate(name, error, law.size(len(rows.domains))))
-    if all(candidate.baseline for candidate in tried):
+        names.append(name)
+    if not any(get_law(name).takes for name in names):
         raise refusal or FitError(
             "no law fits these rows: nothing varies in them",
             "a fit needs runs that differ in model size, tokens or mixture",
         )
-    # Baselines are shown beside the laws but never chosen: what they extrapolate to is an edge or a corner.
-    return sorted(tried, key=lambda candidate: (candidate.baseline, *_rank(candidate)))
+    return names
 
 
-def _rank(candidate: Candidate) -> tuple[bool, float]:
-    score = candidate.error.score
-    return (not np.isfinite(score), score if np.isfinite(score) else candidate.parameters)
+def _splits(data: Data, parameters: int, seed: int) -> list[Split]:
+    return make_splits(data.flops, groups_of_mixtures(data.rows.mixture), parameters + SPARE_ROWS, seed)
+
+
+def _many_evaluations(data: Data) -> bool:
+    counts = np.unique(data.rows.run, return_counts=True)[1]
+    return bool(np.median(counts) >= MANY_EVALUATIONS and np.ptp(data.rows.tokens) > 0)
+
+
+def _tried(recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[Split], seed: int) -> list[Array]:
+    """For each recipe of one law, the predictions of all rows by its fit to each split, shape (S, n)."""
+    here = data.measured(target)
+    rows, flops = data.of(target), data.flops[here]
+    found = np.full((len(recipes), len(splits), len(here)), np.nan)
+    if splits:
+        masks = np.array([split.fit[here] for split in splits], dtype=float)
+        weights = np.concatenate([recipe.weights(rows, flops, masks) for recipe in recipes])
+        predicted = recipes[0].form.fit(rows, weights, seed).predict(rows)
+        found[:, :, here] = predicted.reshape(len(recipes), len(splits), -1)
+    return list(found)
+
+
+def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_only: NDArray[np.bool_]) -> Array:
+    """Weights of candidates, shape (m,), for predictions (m, S, n): 0 for baselines, and for what adds nothing."""
+    if not splits:
+        return laws_only / laws_only.sum()
+    with np.errstate(invalid="ignore"):
+        error = np.array([np.nanmean(log_errors(splits, one, observed), axis=1) for one in predicted])
+    # Splits differ in how hard they are: each counts relative to its median law.
+    ratio = error / np.nanmedian(error[laws_only], axis=0)
+    kinds = np.array([split.kind for split in splits])
+    by_kind = [np.nanmean(ratio[:, kinds == kind] ** 2, axis=1) for kind in np.unique(kinds)]
+    score = np.where(laws_only, np.sqrt(np.mean(by_kind, axis=0)), np.nan)
+    weights = inverse_error_weights(list(score), POWER)
+    weights = np.where(weights >= NEGLIGIBLE * weights.max(), weights, 0.0)
+    return np.asarray(weights / weights.sum())
+
+
+def _blended(predicted: Array, weights: Array) -> Array:
+    """The blend's predictions (S, n) of (m, S, n)."""
+    used = weights > 0
+    return np.exp(np.einsum("m,msn->sn", weights[used], np.log(np.maximum(predicted[used], 1e-300))))
+
+
+def _combined(predicted: dict[str, Array], data: Data) -> Array:
+    """The objective's predictions (S, n)."""
+    return np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))

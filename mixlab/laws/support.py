@@ -146,14 +146,15 @@ def require_support(law: Law, rows: Observations) -> None:
             f"the law `{law.name}` needs at least 3 different {which}, but all rows have the same",
             f"train runs at further {which}, or use --law auto",
         )
+    present = varying(rows)
     for name, values in (("params", rows.params), ("tokens", rows.tokens)):
         distinct = len(np.unique(values))
-        if name in law.needs and distinct < 3:
+        if name in law.takes & present and distinct < 3:
             raise FitError(
                 f"the law `{law.name}` needs at least 3 different {words[name]}, but got {distinct}",
                 f"train runs at further {words[name]}",
             )
-    if "mixture" in law.needs:
+    if "mixture" in law.takes and K:
         distinct_mixtures = np.unique(rows.mixture.round(6), axis=0)
         rank = int(np.linalg.matrix_rank(distinct_mixtures - distinct_mixtures.mean(axis=0), tol=1e-3))
         if rank < K - 1:

@@ -1,8 +1,9 @@
-"""The objective as a function of (mixture, N, D): one fitted law per target, combined, with honest intervals.
+"""The objective as a function of (mixture, N, D): a blend of fitted laws per target, combined, with honest intervals.
 
 Every target is fitted by itself and the predictions are combined with the objective's weights. A confidence interval
 says where the mean of many runs lies and comes from resampling residuals by run. A prediction interval says where a new
-run will lie and adds the noise of a run and the law's own error in extrapolation, as measured by rolling origin.
+run will lie: how far predictions of unseen rows were off in validation, growing with the distance in compute, and how
+far the members of the blend disagree at the point.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mixlab.errors import ConfigError, FitError
-from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Law, Observations, Points
-from mixlab.laws.bootstrap import bootstrap_losses, groups_of_mixtures
+from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Observations, Points
+from mixlab.laws.blend import Blend, Recipe
+from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
-from mixlab.laws.registry import get_law
-from mixlab.laws.select import Candidate, choose_law
-from mixlab.laws.support import observe, require_support
-from mixlab.laws.transfer import TransferError, transfer_error
+from mixlab.laws.select import Candidate, Choice, named, weigh
+from mixlab.laws.support import Data, observe
+from mixlab.laws.transfer import TransferError
 from mixlab.runs import RunTable
 
 
@@ -30,26 +31,22 @@ from mixlab.runs import RunTable
 class Draw:
     """One bootstrap draw of the objective (or its point fit): deterministic, differentiable."""
 
-    fits: dict[str, Fit]
+    blends: dict[str, Blend]
     weights: dict[str, float]
-    index: int
     domains: tuple[str, ...]
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at each point, shape (M,)."""
-        at = Points.make(mixture, params, tokens, len(self.domains))
-        total = np.zeros(len(at))
-        for name, weight in self.weights.items():
-            total += weight * _one(self.fits[name], self.index).predict(at)[0]
-        return total
+        return self.predict_at(Points.make(mixture, params, tokens, len(self.domains)))
+
+    def predict_at(self, at: Points) -> Array:
+        """The objective at each point, shape (M,)."""
+        return np.asarray(sum(weight * self.blends[name].predict(at)[0] for name, weight in self.weights.items()))
 
     def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
         """d objective / d h at one point, shape (K,)."""
         at = Points.make(mixture, params, tokens, len(self.domains))
-        total = np.zeros(len(self.domains))
-        for name, weight in self.weights.items():
-            total += weight * _one(self.fits[name], self.index).gradient(at)[0, 0]
-        return total
+        return np.asarray(sum(weight * self.blends[name].gradient(at)[0, 0] for name, weight in self.weights.items()))
 
 
 @dataclass(frozen=True)
@@ -57,17 +54,19 @@ class Surface:
     """A fitted objective.
 
     Attributes:
-        law: the name of the law used.
+        law: the law's name, or `auto` for a blend.
         objective: weights by column.
         domains: names, in the order of every mixture array; empty where the table has no mixtures.
-        fits: by column, what is printed.
+        fits: by column, the member of largest weight as it is printed.
         rows: how many rows were fitted.
         warnings: in words.
-        selection: the candidates and their transfer errors, best first; empty when the law was named.
+        selection: the candidates with weights and transfer errors, best first; empty when the law was named.
         support: distinct mixtures that were run, shape (m, K).
         params_range, tokens_range, max_flops: what was run.
-        transfer: the objective's error on rows that a fit did not see.
-        noise: standard deviation of the log of a run's objective around the law.
+        sized: whether a law tells model sizes apart, so that N can be searched.
+        choice: the members of each target's blend, and their errors on rows that they had not seen.
+        point: the fit.
+        resamples: by column, the blends of `bootstrap` resamples.
     """
 
     law: str
@@ -81,18 +80,12 @@ class Surface:
     params_range: tuple[float, float]
     tokens_range: tuple[float, float]
     max_flops: float
-    transfer: TransferError
-    noise: float
-    point: Draw
-    resamples: dict[str, Fit] = field(repr=False)
+    sized: bool
+    choice: Choice = field(repr=False)
+    point: Draw = field(repr=False)
+    resamples: dict[str, Blend] = field(repr=False)
     bootstrap: int = 0
     flops_per_param_token: float = 6.0
-
-    @property
-    def sized(self) -> bool:
-        """Whether the law tells model sizes apart, so that N can be searched."""
-        law, (low, high) = get_law(self.law), self.params_range
-        return "params" in law.needs or (not law.needs and low < high)
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at h (M, K) or (K,), N, D: shape (M,)."""
@@ -100,8 +93,8 @@ class Surface:
 
     def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
         """The loss of every target by column, each (M,)."""
-        at = Points.make(mixture, params, tokens, len(self.domains))
-        return {name: fit.predict(at)[0] for name, fit in self.point.fits.items()}
+        at = self._points(mixture, params, tokens)
+        return {name: blend.predict(at)[0] for name, blend in self.point.blends.items()}
 
     def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
         """d objective / d h, shape (K,)."""
@@ -109,15 +102,14 @@ class Surface:
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective under every bootstrap draw, shape (B, M)."""
-        at = Points.make(mixture, params, tokens, len(self.domains))
-        total = np.zeros((self.bootstrap, len(at)))
-        for name, weight in self.objective.items():
-            total += weight * self.resamples[name].predict(at)
-        return total
+        at = self._points(mixture, params, tokens)
+        if not self.bootstrap:
+            return np.zeros((0, len(at)))
+        return np.asarray(sum(weight * self.resamples[name].predict(at) for name, weight in self.objective.items()))
 
     def draw(self, index: int) -> Draw:
         """One bootstrap draw."""
-        return Draw(self.resamples, self.objective, index, self.domains)
+        return Draw({name: blend.one(index) for name, blend in self.resamples.items()}, self.objective, self.domains)
 
     def interval(
         self,
@@ -139,25 +131,32 @@ class Surface:
         Raises:
             ConfigError: on another `kind`, or a target that was not fitted.
         """
-        at = Points.make(mixture, params, tokens, len(self.domains))
-        if target is None:
-            mean, draws = self.predict(mixture, params, tokens), self.draws(mixture, params, tokens)
-        elif target in self.point.fits:
-            mean, draws = self.point.fits[target].predict(at)[0], self.resamples[target].predict(at)
-        else:
-            raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.fits)}")
-        edges = [(1 - level) / 2, (1 + level) / 2]
-        low, high = np.quantile(draws, edges, axis=0) if len(draws) else (mean, mean)
+        at = self._points(mixture, params, tokens)
+        if target is not None and target not in self.point.blends:
+            raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.blends)}")
+        weights = self.objective if target is None else {target: 1.0}
+        mean = np.asarray(sum(weight * self.point.blends[name].predict(at)[0] for name, weight in weights.items()))
         if kind == "confidence":
+            if not self.bootstrap:
+                return mean, mean
+            draws = np.asarray(sum(weight * self.resamples[name].predict(at) for name, weight in weights.items()))
+            low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
             return low, high
         if kind != "prediction":
             raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
-        # Independent parts add in variance, on the log scale; few origins ask for Student's t.
-        spread = np.std(np.log(draws), axis=0, ddof=1) if len(draws) > 1 else np.zeros(len(mean))
+        transfer = self.choice.objective if target is None else self.choice.transfer[target]
         reach = np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops)
-        part = np.sqrt(spread**2 + self.noise**2 + self.transfer.at(reach) ** 2)
-        half = float(stats.t.ppf(edges[1], df=2 + self.transfer.tests)) * part
+        # The members of all targets err together, so their disagreements add without cancelling.
+        apart = sum(
+            weight * blend.predict(at)[0] * blend.disagreement(at)[0]
+            for name, weight in weights.items()
+            for blend in (self.point.blends[name],)
+        )
+        half = np.hypot(transfer.half_width(reach, level), stats.norm.ppf(0.5 + level / 2) * np.asarray(apart) / mean)
         return mean * np.exp(-half), mean * np.exp(half)
+
+    def _points(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Points:
+        return Points.make(mixture, params, tokens, len(self.domains))
 
 
 def fit_surface(
@@ -174,8 +173,8 @@ def fit_surface(
     Args:
         table: runs.
         objective: a column (`loss`, `loss.code`), or weights over evaluation sets (`{"code": .5, "web": .5}`).
-        law: a name, or `auto` for the law that transfers best.
-        bootstrap: resamples behind the intervals.
+        law: a name, or `auto` for the laws that transfer best.
+        bootstrap: resamples behind the confidence intervals.
         seed: of resamples and folds.
         params_column: which column is N.
 
@@ -185,99 +184,134 @@ def fit_surface(
         RunTableError: when a column is missing.
     """
     weights = {objective: 1.0} if isinstance(objective, str) else {f"loss.{k}": float(v) for k, v in objective.items()}
-    rows, losses, flops, warnings = observe(table, list(weights), params_column)
-    total = sum(weight * losses[name] for name, weight in weights.items())
-    groups = groups_of_mixtures(rows.mixture)
-    selection = choose_law(rows, losses, weights, flops, groups, seed) if law == "auto" else []
-    names = [candidate.law for candidate in selection if not candidate.baseline] or [law]
-    chosen, point_fits, passed_over = _first_converged(names, rows, losses, seed)
-    warnings += passed_over + _better_baselines(selection, chosen.name)
-    resamples, results = {}, {}
-    for name, fit in point_fits.items():
-        data = rows.with_loss(losses[name])
-        resamples[name] = _resampled(chosen, fit, data, bootstrap, seed) if bootstrap else fit
-        results[name] = _result(chosen, fit, resamples[name] if bootstrap else None, data, name)
-        if results[name].status == ILL_CONDITIONED:
+    data = observe(table, weights, params_column)
+    rows, warnings = data.rows, data.warnings
+    choice = weigh(data, seed) if law == "auto" else named(law, data, seed)
+    blends, resamples, results = {}, {}, {}
+    for target, members in choice.members.items():
+        observed, flops = data.of(target), data.flops[data.measured(target)]
+        kept, fits, passed_over = _converged(members, observed, flops, target, seed)
+        warnings += passed_over
+        blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
+        if bootstrap:
+            resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
+        lead = int(np.argmax(blend.weights))
+        several = resamples[target].fits[lead] if bootstrap else None
+        results[target] = _result(fits[lead], several, observed, target)
+        if results[target].status == ILL_CONDITIONED:
             warnings.append(
-                f"the rows cannot tell all parameters of {name}'s fit apart: trust its predictions, not its parameters"
+                f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
             )
-    known = {candidate.law: candidate.error for candidate in selection}
-    transfer = known.get(chosen.name) or transfer_error(chosen, rows, losses, weights, flops, groups, seed)
-    if transfer.tests == 0:
+    warnings += _dropped(choice, data)
+    transfer = choice.objective
+    if not np.isfinite(transfer.quantile):
+        choice = _without_validation(choice, blends, data)
+        warnings.append("the runs are too few to validate on: intervals come from in-sample errors and may be narrow")
+    elif transfer.tests == 0 and np.ptp(np.log(data.flops)) > 0:
         warnings.append("the runs do not span compute levels enough to test extrapolation: intervals may be narrow")
-    point = Draw(point_fits, weights, 0, rows.domains)
-    fitted = point.predict(rows.mixture, rows.params, rows.tokens)
-    spare = max(1, len(rows) - chosen.size(len(rows.domains)))
-    noise = float(np.sqrt(np.sum((np.log(fitted) - np.log(total)) ** 2) / spare))
-    support = np.unique(rows.mixture.round(6), axis=0)
-    top = int(np.argmax(flops))
+    warnings += _better_baselines(choice.candidates, transfer)
+    top = int(np.argmax(data.flops))
     return Surface(
-        law=chosen.name,
+        law=law,
         objective=weights,
         domains=rows.domains,
         fits=results,
         rows=len(rows),
-        warnings=warnings,
-        selection=[candidate.to_json() for candidate in selection],
-        support=support,
+        warnings=list(dict.fromkeys(warnings)),
+        selection=[candidate.to_json() for candidate in choice.candidates],
+        support=np.unique(rows.mixture.round(6), axis=0),
         params_range=(float(rows.params.min()), float(rows.params.max())),
         tokens_range=(float(rows.tokens.min()), float(rows.tokens.max())),
-        max_flops=float(flops.max()),
-        transfer=transfer,
-        noise=noise,
-        point=point,
+        max_flops=float(data.flops.max()),
+        sized=_knows_sizes(choice, rows),
+        choice=choice,
+        point=Draw(blends, weights, rows.domains),
         resamples=resamples,
         bootstrap=bootstrap,
-        flops_per_param_token=float(flops[top] / (rows.params[top] * rows.tokens[top])),
+        flops_per_param_token=float(data.flops[top] / (rows.params[top] * rows.tokens[top])),
     )
 
 
-def _resampled(law: Law, fit: Fit, rows: Observations, count: int, seed: int) -> Fit:
-    """`count` fits to tables that the fitted law could have made."""
-    fitted = fit.predict(rows)[0]
-    losses = bootstrap_losses(rows.loss, fitted, rows.run, law.size(len(rows.domains)), count, seed)
-    return law.fit(rows.with_loss(losses), np.ones(losses.shape), seed, start=fit.theta[0])
-
-
-def _better_baselines(selection: Sequence[Candidate], law: str) -> list[str]:
-    """Baselines that predicted unseen runs better than the law that was chosen."""
-    errors = {candidate.law: candidate.error.score for candidate in selection}
-    return [
-        f"the baseline `{candidate.law}` predicts unseen runs better than `{law}` "
-        f"({100 * errors[candidate.law]:.1f}% against {100 * errors[law]:.1f}% error)"
-        for candidate in selection
-        if candidate.baseline and errors[candidate.law] < errors[law]
-    ]
-
-
-def _first_converged(
-    names: Sequence[str], rows: Observations, losses: Mapping[str, Array], seed: int
-) -> tuple[Law, dict[str, Fit], list[str]]:
-    """The first of `names` whose fits of all targets converge, those fits, and why others were passed over.
+def _converged(
+    members: Sequence[tuple[Recipe, float]], rows: Observations, flops: Array, target: str, seed: int
+) -> tuple[list[tuple[Recipe, float]], list[Fit], list[str]]:
+    """The members whose fit to all rows converges, with weights that sum to 1, their fits, and what is passed over.
 
     Raises:
         FitError: when there is none: an unconverged fit is not an answer.
     """
-    passed_over: list[str] = []
-    for name in names:
-        law = get_law(name)
-        require_support(law, rows)
-        fits = {}
-        for target, loss in losses.items():
-            data = rows.with_loss(loss)
-            fits[target] = law.fit(data, np.ones((1, len(data))), seed)
-        broken = next((target for target, fit in fits.items() if fit.status[0] != CONVERGED), None)
-        if broken is None:
-            return law, fits, passed_over
-        passed_over.append(f"the law `{name}` is passed over: its fit of {broken} ended as {fits[broken].status[0]}")
-    raise FitError(
-        "; ".join(passed_over),
-        "run a wider range of sizes, tokens or mixtures, leave out rows before the power law with --where, "
-        "or name another --law",
-    )
+    kept, fits, passed_over = [], [], []
+    for recipe, weight in members:
+        fit = recipe.fit(rows, flops, np.ones((1, len(rows))), seed)
+        if fit.status[0] == CONVERGED:
+            kept.append((recipe, weight))
+            fits.append(fit)
+        else:
+            passed_over.append(f"the law `{recipe}` is passed over: its fit of {target} ended as {fit.status[0]}")
+    if not kept:
+        raise FitError(
+            "; ".join(passed_over),
+            "run a wider range of sizes, tokens or mixtures, leave out rows before the power law with --where, "
+            "or name another --law",
+        )
+    total = sum(weight for _, weight in kept)
+    return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
 
 
-def _result(law: Law, fit: Fit, resamples: Fit | None, rows: Observations, target: str) -> FitResult:
+def _resampled(
+    members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
+) -> Blend:
+    """`count` blends fitted to tables that the fitted blend could have made."""
+    freedom = members[int(np.argmax(blend.weights))][0].form.size(len(rows.domains))
+    losses = bootstrap_losses(rows.loss, blend.predict(rows)[0], rows.run, freedom, count, seed)
+    data, masks = rows.with_loss(losses), np.ones(losses.shape)
+    fits = [
+        recipe.fit(data, flops, masks, seed, start=fit.theta[0])
+        for (recipe, _), fit in zip(members, blend.fits, strict=True)
+    ]
+    return Blend(tuple(fits), blend.weights)
+
+
+def _dropped(choice: Choice, data: Data) -> list[str]:
+    """What a named law's recipe leaves out; a blend's table says it of each member."""
+    recipe = next(iter(choice.members.values()))[0][0]
+    if choice.candidates or not recipe.early:
+        return []
+    early = int(np.sum(recipe.weights(data.rows, data.flops, np.ones((1, len(data.rows)))) == 0))
+    return [f"{early} rows before the first {100 * recipe.early:.0f}% of their run's tokens are left out as too early"]
+
+
+def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data) -> Choice:
+    """Errors in sample, where there are too few rows to keep some out."""
+
+    def error(predicted: Array, observed: Array) -> TransferError:
+        here = np.isfinite(observed)
+        size = np.abs(np.log(predicted[here]) - np.log(observed[here]))
+        return TransferError(float("nan"), float("nan"), float(np.quantile(size, 0.9)), 0)
+
+    predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
+    total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))
+    by_target = {target: error(predicted[target], data.losses[target]) for target in blends}
+    return Choice(choice.members, by_target, error(total, data.total), choice.candidates)
+
+
+def _knows_sizes(choice: Choice, rows: Observations) -> bool:
+    """Whether N varies and some member looks at it."""
+    forms = [recipe.form for members in choice.members.values() for recipe, _ in members]
+    return bool(np.ptp(rows.x) > 0) and any("params" in form.takes or not form.takes for form in forms)
+
+
+def _better_baselines(candidates: Sequence[Candidate], blend: TransferError) -> list[str]:
+    """Baselines that predicted unseen runs better than the blend."""
+    return [
+        f"the baseline `{one.recipe.law}` predicts unseen runs better than the laws "
+        f"({100 * one.error.score:.1f}% against {100 * blend.score:.1f}% error)"
+        for one in candidates
+        if one.baseline and one.error.score < blend.score
+    ]
+
+
+def _result(fit: Fit, resamples: Fit | None, rows: Observations, target: str) -> FitResult:
     params = fit.natural()
     interval = {}
     if resamples is not None and params:
@@ -286,10 +320,6 @@ def _result(law: Law, fit: Fit, resamples: Fit | None, rows: Observations, targe
             values = np.array([row[name] for row in table])
             low, high = np.quantile(values, [0.05, 0.95])
             interval[name] = (float(low), float(high))
+    law = fit.law
     status = law.status(fit, rows) if isinstance(law, ParametricLaw) else fit.status[0]
     return FitResult(law.name, target, len(rows), params, interval, float(fit.objective[0]), status)
-
-
-def _one(fit: Fit, index: int) -> Fit:
-    """Fit `index` of a batch as a batch of one."""
-    return Fit(fit.law, fit.theta[index : index + 1], fit.centre, fit.objective[index : index + 1], ("",), fit.domains)

@@ -11,7 +11,16 @@ import pytest
 from mixlab.laws.base import Observations, Points
 from mixlab.laws.registry import get_law
 
-LAWS = ("chinchilla", "loglinear", "power-mix", "effective-data", "additive-data", "concave-data", "joint", "joint-additive")
+LAWS = (
+    "chinchilla",
+    "loglinear",
+    "power-mix",
+    "effective-data",
+    "additive-data",
+    "concave-data",
+    "joint",
+    "joint-additive",
+)
 
 
 def fitted_loss(law: str, rows: Observations, seed: int = 0) -> np.ndarray:
