@@ -1,20 +1,22 @@
 """Laws of effective data: what a token of domain i is worth for the target.
 
     L = E + (u^(1/gamma) + v^(1/gamma))^gamma,   u = A N^-alpha,   v = D_eff^-beta,
-    D_eff = (sum_i (w_i D_i)^g)^(1/g),           D_i = h_i D
+    D_eff = D (sum_i (w_i h_i)^g_i)^(1/g),       g_i = g e^d_i
 
-    effective-data   gamma fitted, g = 1: worths add
-    additive-data    gamma = 1, g = 1: the two limits add, as in Hoffmann et al. 2022
-    concave-data     gamma fitted, g fitted: a domain's tokens lose worth as they grow (a CES aggregate)
+    effective-data   gamma fitted, all g_i = 1: worths add
+    additive-data    gamma = 1, all g_i = 1: the two limits add, as in Hoffmann et al. 2022
+    concave-data     gamma, g and d fitted: a domain's tokens lose worth as its share grows (a CES aggregate in which
+                     domains may differ a little, d_i ~ N(0, .4))
 
 gamma says how the two limits combine: at 1 they add; below 1 the larger one hides the smaller, so that a small model
 gains less from more data, as in Kaplan et al. 2020, equation 1.5. Without mixtures D_eff is w D, and the laws are
-Hoffmann's and its coupled form; at one scale they are laws of the mixture alone. The forms with w_i and g are ours.
+Hoffmann's and its coupled form; at one scale they are laws of the mixture alone. The forms with w_i and g_i are ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,16 @@ from mixlab.laws.parametric import EXPONENT_PRIOR, NOISE, SMALLEST_SHARE, Parame
 HEAD = 6  # parameters before the worths
 GAMMA_BOX = (0.1, 3.0)
 CONCAVITY_BOX = (0.02, 1.5)
-CONCAVITY_PRIOR = (float(np.log(0.5)), 0.7)
+CONCAVITY_PRIOR = (float(np.log(0.8)), 0.5)
+OWN_CONCAVITY = 0.4  # standard deviation of d_i, and four of them are its box
 COUPLING_PRIOR = (0.0, 1.0)
 NOTHING = -12.0  # log A where N does not vary: no term in N
 
 
 class EffectiveData(ParametricLaw):
-    """theta = (log E, log A, log alpha, log beta, log gamma, log g, k_1 .. k_K) with k_i = log w_i.
+    """theta = (log E, log A, log alpha, log beta, log gamma, log g, k_1 .. k_K, d_1 .. d_K) with k_i = log w_i.
 
-    Without mixtures there is one k, of all text.
+    Without mixtures there is one k, of all text; d stands only in the concave form.
 
     Attributes:
         coupled: gamma is fitted, else 1.
@@ -52,12 +55,11 @@ class EffectiveData(ParametricLaw):
         self.concave = concave
 
     def size(self, domains: int) -> int:
-        return HEAD + max(1, domains)
+        return HEAD + max(1, domains) * (2 if self.concave else 1)
 
     def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         E, reducible, p, q, log_u, log_v, log_sum, worth = self._terms(theta, at)
         alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (2, 3, 4))
-        _, shares, by_g = worth
         by_v = -beta * reducible * q
         columns = (
             np.broadcast_to(E, reducible.shape),
@@ -65,9 +67,10 @@ class EffectiveData(ParametricLaw):
             -alpha * at.x * reducible * p,
             log_v * reducible * q,
             reducible * (gamma * log_sum - p * log_u - q * log_v),
-            by_v * by_g,
+            by_v * worth.by_g,
         )
-        return E + reducible, np.concatenate([np.stack(columns, axis=-1), by_v[:, :, None] * shares], axis=-1)
+        by_domain = (by_v[:, :, None] * part for part in (worth.by_k, worth.by_d) if part is not None)
+        return E + reducible, np.concatenate([np.stack(columns, axis=-1), *by_domain], axis=-1)
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M); cheaper than `evaluate`, since a search asks for nothing else."""
@@ -82,10 +85,9 @@ class EffectiveData(ParametricLaw):
         if self.concave:
             # At a share of 0 the slope is infinite: take that of the smallest share.
             touched = Points(np.maximum(at.mixture, SMALLEST_SHARE), at.params, at.tokens, at.unique)
-            slope = self._worth(theta, touched)[1] / touched.mixture
+            slope = self._worth(theta, touched).by_k / touched.mixture
         else:
-            log_total = self._worth(theta, at)[0]
-            slope = np.exp(theta[:, None, HEAD:] - log_total[:, :, None])
+            slope = np.exp(theta[:, None, HEAD:] - self._worth(theta, at).log_total[:, :, None])
         return np.asarray((-beta * reducible * q)[:, :, None] * slope)
 
     def prior(self, domains: int) -> tuple[Array, Array]:
@@ -94,6 +96,7 @@ class EffectiveData(ParametricLaw):
         mean[4], deviation[4] = COUPLING_PRIOR
         if self.concave:
             mean[5], deviation[5] = CONCAVITY_PRIOR
+            deviation[HEAD + max(1, domains) :] = OWN_CONCAVITY
         return mean, deviation
 
     def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -101,7 +104,9 @@ class EffectiveData(ParametricLaw):
         K = max(1, len(rows.domains))
         lower = np.array([NOTHING, NOTHING, low, low, np.log(GAMMA_BOX[0]), np.log(CONCAVITY_BOX[0]), *[-30.0] * K])
         upper = np.array([6.0, 12.0, high, high, np.log(GAMMA_BOX[1]), np.log(CONCAVITY_BOX[1]), *[30.0] * K])
-        report = np.array([False, False, True, True, False, False, *[False] * K])
+        if self.concave:
+            lower, upper = (np.append(edge, [sign * 4 * OWN_CONCAVITY] * K) for edge, sign in ((lower, -1), (upper, 1)))
+        report = np.isin(np.arange(len(lower)), (2, 3))
         if np.ptp(rows.x) == 0:
             upper[1] = NOTHING
             lower[2] = upper[2] = EXPONENT_PRIOR[0]
@@ -120,12 +125,15 @@ class EffectiveData(ParametricLaw):
             level = float(np.clip(-base[2] / beta, -8, 8))
             for gamma in (1.0, 0.5) if self.coupled else (1.0,):
                 scatter = level + rng.normal(0, 0.7, K) * (K > 1)
-                starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), np.log(0.7), *scatter])
+                own = np.zeros(K if self.concave else 0)
+                starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), np.log(0.7), *scatter, *own])
         return np.array(starts)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         E, A, alpha, beta, gamma, g = (float(value) for value in np.exp(theta[:HEAD]))
-        top = float(theta[HEAD:].max())
+        K = max(1, len(domains))
+        k, d = theta[HEAD : HEAD + K], theta[HEAD + K :]
+        top = float(k.max())
         found = {
             "E": E,
             "A": A * float(np.exp(alpha * centre[0])),
@@ -137,33 +145,45 @@ class EffectiveData(ParametricLaw):
             found["gamma"] = gamma
         if self.concave:
             found["g"] = g
-        return found | {f"w.{name}": float(np.exp(k - top)) for name, k in zip(domains, theta[HEAD:], strict=False)}
+        found |= {f"w.{name}": float(np.exp(value - top)) for name, value in zip(domains, k, strict=False)}
+        return found | {f"g.{name}": g * float(np.exp(value)) for name, value in zip(domains, d, strict=False)}
 
     def _terms(self, theta: Array, at: Points) -> tuple[Any, ...]:
         """E, the reducible loss, the shares of u and v in its sum, log u, log v, the sum's log, and `_worth`."""
         E, alpha, beta, gamma = (np.exp(theta[:, index, None]) for index in (0, 2, 3, 4))
         worth = self._worth(theta, at)
-        log_u, log_v = theta[:, 1, None] - alpha * at.x, -beta * (at.y + worth[0])
+        log_u, log_v = theta[:, 1, None] - alpha * at.x, -beta * (at.y + worth.log_total)
         log_sum = np.logaddexp(log_u / gamma, log_v / gamma)
         p = np.exp(log_u / gamma - log_sum)
         reducible = np.exp(np.clip(gamma * log_sum, -60, 60))
         return E, reducible, p, 1 - p, log_u, log_v, log_sum, worth
 
-    def _worth(self, theta: Array, at: Points) -> tuple[Array, Array, Array]:
-        """log(D_eff / D) (S, M), each domain's share of it (S, M, K), and its derivative by log g (S, M)."""
-        k, h = theta[:, HEAD:], at.mixture if at.mixture.shape[1] else np.ones((len(at), 1))
+    def _worth(self, theta: Array, at: Points) -> _Worth:
+        h = at.mixture if at.mixture.shape[1] else np.ones((len(at), 1))
+        K = h.shape[1]
+        k = theta[:, HEAD : HEAD + K]
         if not self.concave:
             top = k.max(axis=1, keepdims=True)
             worth = np.exp(k - top)
             total = np.maximum(worth @ h.T, 1e-12)
-            return np.log(total) + top, worth[:, None, :] * h / total[:, :, None], np.zeros(total.shape)
-        g = np.exp(theta[:, 5])[:, None, None]
-        log_each = k[:, None, :] + np.log(np.maximum(h, 1e-30))
-        scaled = np.where(h > 0, g * log_each, -np.inf)
+            by_k = worth[:, None, :] * h / total[:, :, None]
+            return _Worth(np.log(total) + top, by_k, np.zeros(total.shape), None)
+        g, own = np.exp(theta[:, 5])[:, None], np.exp(theta[:, None, HEAD + K :])
+        log_each = own * (k[:, None, :] + np.log(np.maximum(h, 1e-30)))
+        scaled = np.where(h > 0, g[:, :, None] * log_each, -np.inf)
         top = scaled.max(axis=2, keepdims=True)
         raised = np.exp(scaled - top)
         total = raised.sum(axis=2, keepdims=True)
-        shares = raised / total
-        log_total = (np.log(total) + top)[:, :, 0] / g[:, :, 0]
-        by_g = (shares * np.where(h > 0, log_each, 0.0)).sum(axis=2) - log_total
-        return log_total, shares, by_g
+        log_total = (np.log(total) + top)[:, :, 0] / g
+        by_d = raised / total * np.where(h > 0, log_each, 0.0)
+        return _Worth(log_total, raised / total * own, by_d.sum(axis=2) - log_total, by_d)
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """log(D_eff / D), shape (S, M), and its derivatives by k (S, M, K), log g (S, M) and d (S, M, K; None if fixed)."""
+
+    log_total: Array
+    by_k: Array
+    by_g: Array
+    by_d: Array | None

@@ -106,7 +106,7 @@ class ParametricLaw(ABC):
 
         best = best_of(solve(np.tile(starts, (problems, 1)), 60), problems)
         # The prior weighs as much as one row at its standard deviation would: rows without noise leave it no say.
-        solution = solve(best.theta, 400, _scatter(model(best.theta)[0] - log_loss, weights))
+        solution = solve(best.theta, 1000, _scatter(model(best.theta)[0] - log_loss, weights))
         return Fit(self, solution.theta, centre, solution.objective, solution.status, rows.domains)
 
     def conditioning(self, fit: Fit, rows: Observations) -> float:

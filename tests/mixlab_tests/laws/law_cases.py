@@ -18,7 +18,7 @@ PLANTED: dict[str, Array] = {
     "power-mix": np.array([np.log(1.5), 0.3, -0.4, 0.2, -1.0, -0.5, -1.4]),
     "effective-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 1.0]), 0.5, 1.5, -0.5]),
     "additive-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 1.0, 1.0]), 0.5, 1.5, -0.5]),
-    "concave-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5]),
+    "concave-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5, 0.2, -0.3, 0.1]),
     "joint": np.array([np.log(1.4), np.log(0.33), np.log(0.29), -0.4, 0.5, 0.2, 1.0, -0.3, -0.5, 0.8, 0.1]),
     "joint-additive": np.array(
         [np.log(1.1), np.log(0.7), np.log(0.5), np.log(0.3), np.log(0.35), 0.3, 0.9, -0.2, -1.0, -0.6, -0.3]
