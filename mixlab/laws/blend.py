@@ -1,17 +1,15 @@
-"""Recipes and blends: which law is fitted with which rows in mind, and the weighted mean of several such fits.
+"""Recipes and blends: which law is fitted with which rows in mind, and the mean of several such fits.
 
-On tables with few runs the law that seems best by validation is often not the one that extrapolates best; a mean
-weighed by validation errors is (Bates and Granger 1969, and every forecasting competition since). Where the members
-disagree, the prediction is uncertain, which `disagreement` says.
+On tables with few runs the law that seems best by validation is often not the one that extrapolates best, and a mean of
+good ones does better than the pick (Bates and Granger 1969). Where the members disagree, the prediction is uncertain,
+which `disagreement` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixlab.laws.base import Array, Fit, Law, Observations, Points
 from mixlab.laws.registry import get_law
@@ -108,12 +106,3 @@ class Blend:
     def _logs(self, at: Points) -> tuple[Array, list[Array]]:
         each = [np.log(np.maximum(fit.predict(at), 1e-300)) for fit in self.fits]
         return np.asarray(sum(w * one for w, one in zip(self.weights, each, strict=True))), each
-
-
-def inverse_error_weights(errors: Sequence[float], power: float) -> NDArray[np.float64]:
-    """Weights in proportion to error^-power, shape (m,); a member without a finite error gets none."""
-    error = np.array(errors, dtype=float)
-    known = np.isfinite(error)
-    floor = np.where(known, np.maximum(error, 1e-12), np.inf)
-    raw = np.where(known, (floor / floor.min()) ** -power, 0.0)
-    return np.asarray(raw / raw.sum())

@@ -1,15 +1,17 @@
 """`gp`, a Gaussian process over (h, N, D), and `<law>+gp`, a law whose residuals follow one.
 
-The kernel is Matern 5/2 with a length-scale for each feature (Rasmussen and Williams 2006, section 4.2); features are
-log(h_i + .01), log N and log D, in units of their standard deviation over the rows. Length-scales, amplitude and noise
-maximise the marginal likelihood times log-normal priors. As a law's residual the process corrects what the law misses
-near the runs and fades to nothing away from them, so that the law alone extrapolates.
+The kernel is a sum of two, each Matern 5/2 with a length-scale for each feature (Rasmussen and Williams 2006, section
+4.2): one of the mixture alone, which what a mixture gains or loses against the law keeps at every scale, and one of
+mixture and scale together, which fades as N and D leave the runs. Features are log(h_i + .01), log N and log D, in units
+of their standard deviation over the rows. Length-scales, amplitudes and noise maximise the marginal likelihood times
+log-normal priors. Away from the mixtures that were run both fade to nothing, so that the law alone extrapolates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,8 @@ SMALLEST_SHARE = 0.01
 SQRT5 = np.sqrt(5.0)
 LENGTH_PRIOR = (np.log(3.0), 1.0)  # mean and standard deviation of log length-scales, features in standard deviations
 SHARE_PRIOR = 1.0  # standard deviation of the logs of amplitude and noise around half the rows' scatter each
-TUNING_ROWS = 400  # more rows than this say little more about the kernel and cost their cube
+TUNING_STEPS = 40
+TUNING_ROWS = 300  # more rows than this say little more about the kernel and cost their cube
 JITTER = 1e-8  # of the signal's variance, for the factorisation
 SUFFIX = "+gp"
 
@@ -48,6 +51,11 @@ class Features:
         used = deviation > 1e-9
         return cls(raw.mean(axis=0)[used], deviation[used], used)
 
+    @property
+    def mixtures(self) -> int:
+        """How many features are of the mixture; they come first."""
+        return int(self.used[:-2].sum())
+
     def __call__(self, at: Points) -> Array:
         """Shape (M, F)."""
         return np.asarray((_raw(at)[:, self.used] - self.mean) / self.deviation)
@@ -65,64 +73,105 @@ def _raw(at: Points) -> Array:
 
 @dataclass(frozen=True)
 class Kernel:
-    """Matern 5/2: log length-scales, shape (F,), and the logs of the standard deviations of signal and noise."""
+    """The sum of both kernels.
+
+    Attributes:
+        length: log length-scales, shape (F,).
+        mixture, scale, noise: logs of the standard deviations of the two processes and of the noise.
+        mixtures: how many features are of the mixture.
+    """
 
     length: Array
-    signal: float
+    mixture: float
+    scale: float
     noise: float
+    mixtures: int
 
     @classmethod
-    def of(cls, packed: Array) -> Kernel:
-        return cls(packed[:-2], float(packed[-2]), float(packed[-1]))
+    def of(cls, packed: Array, mixtures: int) -> Kernel:
+        """From its F + 3 numbers."""
+        return cls(packed[:-3], float(packed[-3]), float(packed[-2]), float(packed[-1]), mixtures)
 
     @property
     def packed(self) -> Array:
-        """Shape (F + 2,)."""
-        return np.array([*self.length, self.signal, self.noise])
+        """Shape (F + 3,)."""
+        return np.array([*self.length, self.mixture, self.scale, self.noise])
 
-    def __call__(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """k and dk / d(distance^2) between (M, F) and (n, F): each (M, n)."""
-        a, b = a / np.exp(self.length), b / np.exp(self.length)
-        square = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
-        far = SQRT5 * np.sqrt(square)
-        decay = np.exp(2 * self.signal - far)
-        return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
+    def parts(self, a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Each kernel and its derivative by distance^2 between (M, F) and (n, F): twice two arrays (M, n)."""
+        a, b, m = a / np.exp(self.length), b / np.exp(self.length), self.mixtures
+        near = _squares(a[:, :m], b[:, :m])
+        if m == a.shape[1]:
+            nothing = np.zeros_like(near)
+            return _matern(near, self.mixture), (nothing, nothing)
+        far = near + _squares(a[:, m:], b[:, m:])
+        return _matern(near, self.mixture), _matern(far, self.scale)
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """Covariances between (M, F) and (n, F), shape (M, n)."""
+        first, second = self.parts(a, b)
+        return first[0] + second[0]
+
+    def factor(self, rows: Array) -> Any:
+        """Cholesky factor of the rows' covariance with noise."""
+        return _factor(self(rows, rows), self.noise)
 
 
-def tune(features: Array, residual: Array, rng: np.random.Generator) -> Kernel:
+def _squares(a: Array, b: Array) -> Array:
+    return np.asarray(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
+
+
+def _matern(square: Array, log_deviation: float) -> tuple[Array, Array]:
+    far = SQRT5 * np.sqrt(square)
+    decay = np.exp(2 * log_deviation - far)
+    return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
+
+
+def _factor(covariance: Array, noise: float) -> Any:
+    top = np.exp(2 * noise) + JITTER * covariance[0, 0]
+    return cho_factor(covariance + top * np.eye(len(covariance)), lower=True)
+
+
+def tune(features: Array, mixtures: int, residual: Array, rng: np.random.Generator) -> Kernel:
     """The kernel of largest posterior for residuals (n,) at features (n, F)."""
     if len(features) > TUNING_ROWS:
         some = rng.choice(len(features), TUNING_ROWS, replace=False)
         features, residual = features[some], residual[some]
     n, F = features.shape
-    scatter = np.log(max(float(np.sqrt(np.mean(residual**2))), 1e-9) / np.sqrt(2))
-    mean = np.array([*[LENGTH_PRIOR[0]] * F, scatter, scatter])
-    deviation = np.array([*[LENGTH_PRIOR[1]] * F, SHARE_PRIOR, SHARE_PRIOR])
-
-    box = [(LENGTH_PRIOR[0] - 4, LENGTH_PRIOR[0] + 4)] * F + [(scatter - 6, scatter + 3)] * 2
+    scatter = np.log(max(float(np.sqrt(np.mean(residual**2))), 1e-9) / np.sqrt(3))
+    mean = np.array([*[LENGTH_PRIOR[0]] * F, *[scatter] * 3])
+    deviation = np.array([*[LENGTH_PRIOR[1]] * F, *[SHARE_PRIOR] * 3])
+    box = [(LENGTH_PRIOR[0] - 4, LENGTH_PRIOR[0] + 4)] * F + [(scatter - 6, scatter + 3)] * 3
+    of_mixture = np.arange(F) < mixtures
 
     def value(packed: Array) -> tuple[float, Array]:
-        kernel = Kernel.of(packed)
-        signal, slope = kernel(features, features)
-        noise = np.exp(2 * kernel.noise)
-        factor = cho_factor(signal + (noise + JITTER * np.exp(2 * kernel.signal)) * np.eye(n), lower=True)
+        kernel = Kernel.of(packed, mixtures)
+        (first, first_slope), (second, second_slope) = kernel.parts(features, features)
+        factor = _factor(first + second, kernel.noise)
         dual = cho_solve(factor, residual)
         pull = (packed - mean) / deviation
         total = 0.5 * residual @ dual + np.log(np.diag(factor[0])).sum() + 0.5 * pull @ pull
         outer = 0.5 * (cho_solve(factor, np.eye(n)) - np.outer(dual, dual))
-        weighed = outer * slope
-        # sum_ij W_ij (z_i - z_j)^2 for every feature at once
-        moved = 2 * (weighed.sum(1) @ features**2 - np.einsum("if,if->f", features, weighed @ features))
-        by_length = -2 * moved / np.exp(2 * kernel.length)
-        gradient = np.array([*by_length, 2 * np.sum(outer * signal), 2 * noise * np.trace(outer)])
+        moved = _moved(outer * second_slope, features) + of_mixture * _moved(outer * first_slope, features)
+        amplitudes = [
+            2 * np.sum(outer * first),
+            2 * np.sum(outer * second),
+            2 * np.exp(2 * kernel.noise) * np.trace(outer),
+        ]
+        gradient = np.array([*(-2 * moved / np.exp(2 * kernel.length)), *amplitudes])
         return float(total), gradient + pull / deviation
 
-    found = minimize(value, mean, jac=True, method="L-BFGS-B", options={"maxiter": 60}, bounds=box)
-    return Kernel.of(np.asarray(found.x))
+    found = minimize(value, mean, jac=True, method="L-BFGS-B", options={"maxiter": TUNING_STEPS}, bounds=box)
+    return Kernel.of(np.asarray(found.x), mixtures)
+
+
+def _moved(weights: Array, features: Array) -> Array:
+    """sum_ij W_ij (z_i - z_j)^2 of each feature, shape (F,), for symmetric W (n, n)."""
+    return np.asarray(2 * (weights.sum(1) @ features**2 - np.einsum("if,if->f", features, weights @ features)))
 
 
 class WithGaussianProcess:
-    """A law times exp(a Gaussian process); theta = (the law's, dual weights of the n rows, the kernel's F + 2).
+    """A law times exp(a Gaussian process); theta = (the law's, dual weights of the n rows, the kernel's F + 3).
 
     The law object of a fit holds what its theta refers to: the rows' features.
     """
@@ -147,15 +196,14 @@ class WithGaussianProcess:
         base = self.law.fit(rows, weights, seed, None if start is None else start[:P])
         residual = np.log(rows.loss) - np.log(base.predict(rows))
         masks, group = np.unique(weights > 0, axis=0, return_inverse=True)
-        duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 2))
+        duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 3))
         for index, mask in enumerate(masks):
             these = np.flatnonzero(group.ravel() == index)
             if start is None:
-                kernel = tune(Z[mask], residual[these[0], mask], np.random.default_rng((seed, 13)))
+                kernel = tune(Z[mask], features.mixtures, residual[these[0], mask], np.random.default_rng((seed, 13)))
             else:
-                kernel = Kernel.of(start[-F - 2 :])
-            noise = np.exp(2 * kernel.noise) + JITTER * np.exp(2 * kernel.signal)
-            factor = cho_factor(kernel(Z[mask], Z[mask])[0] + noise * np.eye(int(mask.sum())), lower=True)
+                kernel = Kernel.of(start[-F - 3 :], features.mixtures)
+            factor = kernel.factor(Z[mask])
             duals[np.ix_(these, mask)] = cho_solve(factor, residual[np.ix_(these, mask)].T).T
             kernels[these] = kernel.packed
         law = WithGaussianProcess(self.law, features, Z, self.name)
@@ -176,16 +224,18 @@ class WithGaussianProcess:
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The law's parameters, and the standard deviations of the process and of the noise around it."""
         P, _ = self._split(theta[None])
-        kernel = Kernel.of(theta[-self._width :])
+        assert self._features is not None
+        kernel = Kernel.of(theta[-self._width :], self._features.mixtures)
         return self.law.natural(theta[:P], centre, domains) | {
-            "gp_deviation": float(np.exp(kernel.signal)),
+            "gp_deviation_mixture": float(np.exp(kernel.mixture)),
+            "gp_deviation_scale": float(np.exp(kernel.scale)),
             "noise_deviation": float(np.exp(kernel.noise)),
         }
 
     @property
     def _width(self) -> int:
         assert self._rows is not None
-        return self._rows.shape[1] + 2
+        return self._rows.shape[1] + 3
 
     def _split(self, theta: Array) -> tuple[int, int]:
         """Where the law's parameters and the dual weights end."""
@@ -206,11 +256,11 @@ class WithGaussianProcess:
         value, slope = np.zeros((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
         kernels, group = np.unique(theta[:, end:], axis=0, return_inverse=True)
         for index, packed in enumerate(kernels):
-            kernel, these = Kernel.of(packed), np.flatnonzero(group.ravel() == index)
-            k, k_slope = kernel(Z, self._rows)
-            value[these] = theta[these, begin:end] @ k.T
+            kernel, these = Kernel.of(packed, self._features.mixtures), np.flatnonzero(group.ravel() == index)
+            (first, first_slope), (second, second_slope) = kernel.parts(Z, self._rows)
+            value[these] = theta[these, begin:end] @ (first + second).T
             for s in these:
-                pulled = k_slope * theta[s, begin:end]
+                pulled = (first_slope + second_slope) * theta[s, begin:end]
                 moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
                 slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
         return value, slope

@@ -1,8 +1,9 @@
-"""`auto`: laws weighed by how well they predict what they have not seen. Never by in-sample error.
+"""`auto`: the mean of the laws that predict best what they have not seen. Never by in-sample error.
 
-Every law that the rows can carry is tried with several recipes, each is refitted to every validation split, and its
-weight in the blend is its error there to the power of -2 (see `blend`). Baselines are tried beside them, and never
-blended in: what they extrapolate to is an edge or a corner.
+Every law that the rows can carry is tried with several recipes, and each is refitted to every validation split. Those
+whose error there is within a factor of two of the best count alike: estimated weights seldom beat equal ones (Stock and
+Watson 2004 call it the forecast combination puzzle), the less so where validation cannot show the target's scale.
+Baselines are tried beside them and never blended in: what they extrapolate to is an edge or a corner.
 """
 
 from __future__ import annotations
@@ -16,28 +17,24 @@ from numpy.typing import NDArray
 
 from mixlab.errors import FitError
 from mixlab.laws.base import Array
-from mixlab.laws.blend import Recipe, inverse_error_weights
+from mixlab.laws.blend import Recipe
 from mixlab.laws.bootstrap import groups_of_mixtures
 from mixlab.laws.registry import get_law
 from mixlab.laws.support import SPARE_ROWS, Data, require_support, varying
 from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, measure
 
-CANDIDATES = (
-    "additive-data",
-    "loglinear",
-    "effective-data",
-    "power-mix",
-    "concave-data",
-    "joint",
-    "joint-additive",
-    "linear",
-)
+# By what varies in the rows. Where both vary, what the laws miss about a mixture at one size is largely what they miss
+# at the next, so a process follows their residuals; at one scale it would learn what larger models do not share, and
+# validation at that scale could not tell. `power-mix` is `concave-data` with beta at 1.
+OF_SCALE = ("additive-data", "effective-data")
+OF_MIXTURE = ("loglinear", "effective-data", "concave-data")
+OF_BOTH = ("additive-data+gp", "effective-data+gp", "concave-data+gp", "joint+gp", "joint-additive+gp")
+BASELINES = ("linear",)
 EMPHASES = (0.0, 0.5, 1.0)
-EARLY = (0.0, 0.25, 0.5)
-MANY_EVALUATIONS = 8  # of a run: from here on its early ones may be dropped
+EARLY = 0.25  # of a run's tokens, left out where runs have many evaluations
+MANY_EVALUATIONS = 8  # of a run: from here on its early ones are left out
 MIXTURES_PER_COEFFICIENT = 1  # distinct mixtures that each coefficient of a domain must rest on
-POWER = 2.0
-NEGLIGIBLE = 0.02  # a member of less weight is left out
+ADMITTED = 2.0  # times the smallest error: candidates up to here are blended
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def named(law: str, data: Data, seed: int) -> Choice:
     Raises:
         FitError: when the rows cannot carry it.
     """
-    recipe = Recipe(law, early=EARLY[1] if _many_evaluations(data) else 0.0)
+    recipe = Recipe(law, early=EARLY if _many_evaluations(data) else 0.0)
     for target in data.losses:
         require_support(recipe.form, data.of(target))
     splits = _splits(data, recipe.form.size(len(data.rows.domains)), seed)
@@ -116,8 +113,8 @@ def named(law: str, data: Data, seed: int) -> Choice:
     )
 
 
-def weigh(data: Data, seed: int, laws: Sequence[str] = CANDIDATES) -> Choice:
-    """Every law that these rows can carry, weighed by its error on rows that it had not seen.
+def weigh(data: Data, seed: int) -> Choice:
+    """The laws that these rows can carry, admitted by their errors on rows that they had not seen.
 
     A law is a candidate when all it needs varies in the rows, when nothing that varies is lost on it, and when there
     are enough distinct mixtures for its coefficients: a flexible law can predict the next budget of the mixtures it
@@ -126,17 +123,15 @@ def weigh(data: Data, seed: int, laws: Sequence[str] = CANDIDATES) -> Choice:
     Raises:
         FitError: when there is none, with the reason of the simplest law that fits the table.
     """
-    names = _carried(data, laws)
+    names = _carried(data)
     K = len(data.rows.domains)
     splits = _splits(data, min(get_law(name).size(K) for name in names), seed)
     scaled = bool(np.ptp(np.log(data.flops)) > 0)
-    early = EARLY if _many_evaluations(data) else EARLY[:1]
+    early = EARLY if _many_evaluations(data) else 0.0
     recipes, predicted = [], []
     for name in names:
-        rules = (
-            [(p, e) for p in (EMPHASES if scaled else EMPHASES[:1]) for e in early] if get_law(name).takes else [(0, 0)]
-        )
-        group = [Recipe(name, p, e) for p, e in rules]
+        emphases = EMPHASES if scaled and get_law(name).takes else EMPHASES[:1]
+        group = [Recipe(name, emphasis, early) for emphasis in emphases]
         tried = {target: _tried(group, data, target, splits, seed) for target in data.losses}
         recipes += group
         predicted += [{target: tried[target][i] for target in tried} for i in range(len(group))]
@@ -159,13 +154,14 @@ def weigh(data: Data, seed: int, laws: Sequence[str] = CANDIDATES) -> Choice:
     return Choice(members, transfer, measure(splits, _combined(blends, data), data.total), tuple(ranked))
 
 
-def _carried(data: Data, laws: Sequence[str]) -> list[str]:
+def _carried(data: Data) -> list[str]:
     """The names of the laws that the rows can carry."""
     present = varying(data.rows)
     mixtures, domains = len(np.unique(groups_of_mixtures(data.rows.mixture))), len(data.rows.domains)
     names: list[str] = []
     refusal: FitError | None = None
-    for name in laws:
+    both = {"mixture"} < present
+    for name in (*(OF_BOTH if both else OF_MIXTURE if "mixture" in present else OF_SCALE), *BASELINES):
         law = get_law(name)
         if law.takes and (present - law.takes or law.needs - present or not present):
             continue
@@ -218,7 +214,7 @@ def _tried(recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[
 
 
 def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_only: NDArray[np.bool_]) -> Array:
-    """Weights of candidates, shape (m,), for predictions (m, S, n): 0 for baselines, and for what adds nothing."""
+    """Weights of candidates, shape (m,), for predictions (m, S, n): 0 for those not admitted."""
     if not splits:
         return laws_only / laws_only.sum()
     with np.errstate(invalid="ignore"):
@@ -228,9 +224,8 @@ def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_on
     kinds = np.array([split.kind for split in splits])
     by_kind = [np.nanmean(ratio[:, kinds == kind] ** 2, axis=1) for kind in np.unique(kinds)]
     score = np.where(laws_only, np.sqrt(np.mean(by_kind, axis=0)), np.nan)
-    weights = inverse_error_weights(list(score), POWER)
-    weights = np.where(weights >= NEGLIGIBLE * weights.max(), weights, 0.0)
-    return np.asarray(weights / weights.sum())
+    admitted = score <= ADMITTED * np.nanmin(score)
+    return admitted / admitted.sum()
 
 
 def _blended(predicted: Array, weights: Array) -> Array:
