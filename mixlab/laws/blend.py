@@ -79,30 +79,48 @@ class Blend:
     fits: tuple[Fit, ...]
     weights: tuple[float, ...]
 
-    def __len__(self) -> int:
-        return len(self.fits[0].theta)
-
     def predict(self, at: Points) -> Array:
         """Shape (S, M)."""
         return np.exp(self._logs(at)[0])
 
     def gradient(self, at: Points) -> Array:
         """d loss / d h, shape (S, M, K)."""
+        mean, each = self._logs(at)
         parts = (
-            weight * fit.gradient(at) / fit.predict(at)[:, :, None]
-            for fit, weight in zip(self.fits, self.weights, strict=True)
+            w * fit.gradient(at) / np.exp(one)[:, :, None]
+            for w, fit, one in zip(self.weights, self.fits, each, strict=True)
         )
-        return np.asarray(self.predict(at)[:, :, None] * sum(parts))
+        return np.asarray(np.exp(mean)[:, :, None] * sum(parts))
 
     def disagreement(self, at: Points) -> Array:
         """Standard deviation of the log-predictions over the members, shape (S, M)."""
         mean, each = self._logs(at)
         return np.sqrt(sum(w * (one - mean) ** 2 for w, one in zip(self.weights, each, strict=True)))
 
-    def one(self, index: int) -> Blend:
-        """Blend `index` of the batch as a batch of one."""
-        return Blend(tuple(fit.one(index) for fit in self.fits), self.weights)
-
     def _logs(self, at: Points) -> tuple[Array, list[Array]]:
         each = [np.log(np.maximum(fit.predict(at), 1e-300)) for fit in self.fits]
         return np.asarray(sum(w * one for w, one in zip(self.weights, each, strict=True))), each
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """B bootstrap draws of a blend: draw b is a resample of member b mod m, so that draws differ as the members do.
+
+    Attributes:
+        fits: by member, its draws.
+    """
+
+    fits: tuple[Fit, ...]
+
+    def predict(self, at: Points) -> Array:
+        """Shape (B, M)."""
+        members = len(self.fits)
+        found = np.empty((sum(len(fit.theta) for fit in self.fits), len(at)))
+        for i, fit in enumerate(self.fits):
+            found[i::members] = fit.predict(at)
+        return found
+
+    def one(self, draw: int) -> Blend:
+        """One draw, as a blend of a single fit."""
+        member = draw % len(self.fits)
+        return Blend((self.fits[member].one(draw // len(self.fits)),), (1.0,))

@@ -2,9 +2,9 @@
 
 The kernel is a sum of two, each Matern 5/2 with a length-scale for each feature (Rasmussen and Williams 2006, section
 4.2): one of the mixture alone, which what a mixture gains or loses against the law keeps at every scale, and one of
-mixture and scale together, which fades as N and D leave the runs. Features are log(h_i + .01), log N and log D, in units
-of their standard deviation over the rows. Length-scales, amplitudes and noise maximise the marginal likelihood times
-log-normal priors. Away from the mixtures that were run both fade to nothing, so that the law alone extrapolates.
+mixture and scale together, which fades as N and D leave the runs. Features are log(h_i + .01), log N and log D, in
+units of their standard deviation over the rows. Length-scales, amplitudes and noise maximise the marginal likelihood
+times log-normal priors. Away from the mixtures that were run both fade to nothing, so that the law alone extrapolates.
 """
 
 from __future__ import annotations
@@ -212,11 +212,11 @@ class WithGaussianProcess:
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
-        return self._law_part(theta, at) * np.exp(self._process(theta, at)[0])
+        return self._law_part(theta, at) * np.exp(self._process(theta, at))
 
     def gradient(self, theta: Array, at: Points) -> Array:
         """(S, M, K)."""
-        process, slope = self._process(theta, at)
+        process, slope = self._process(theta, at), self._slope(theta, at)
         base = self._law_part(theta, at)
         by_law = self.law.gradient(theta[:, : self._split(theta)[0]], at)
         return np.asarray(np.exp(process)[:, :, None] * (by_law + base[:, :, None] * slope))
@@ -246,21 +246,36 @@ class WithGaussianProcess:
     def _law_part(self, theta: Array, at: Points) -> Array:
         return self.law.predict(theta[:, : self._split(theta)[0]], at)
 
-    def _process(self, theta: Array, at: Points) -> tuple[Array, Array]:
-        """The process (S, M) and its derivative by h (S, M, K)."""
+    def _kernels(self, theta: Array) -> list[tuple[Kernel, NDArray[np.int64]]]:
+        """The distinct kernels of the fits, and which fits have each."""
+        assert self._features is not None
+        packed, mixtures = theta[:, self._split(theta)[1] :], self._features.mixtures
+        if np.all(packed == packed[0]):  # a search asks one fit at a time: sorting would be most of the work
+            return [(Kernel.of(packed[0], mixtures), np.arange(len(packed)))]
+        packed, group = np.unique(packed, axis=0, return_inverse=True)
+        return [(Kernel.of(one, mixtures), np.flatnonzero(group.ravel() == i)) for i, one in enumerate(packed)]
+
+    def _process(self, theta: Array, at: Points) -> Array:
+        """The process, shape (S, M)."""
+        assert self._features is not None
+        assert self._rows is not None
+        begin, end = self._split(theta)
+        Z, value = self._features(at), np.zeros((len(theta), len(at)))
+        for kernel, these in self._kernels(theta):
+            value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
+        return value
+
+    def _slope(self, theta: Array, at: Points) -> Array:
+        """The derivative of the process by h, shape (S, M, K)."""
         assert self._features is not None
         assert self._rows is not None
         begin, end = self._split(theta)
         Z, by_share = self._features(at), self._features.slope(at)
-        domains = np.flatnonzero(self._features.used[:-2])
-        value, slope = np.zeros((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
-        kernels, group = np.unique(theta[:, end:], axis=0, return_inverse=True)
-        for index, packed in enumerate(kernels):
-            kernel, these = Kernel.of(packed, self._features.mixtures), np.flatnonzero(group.ravel() == index)
-            (first, first_slope), (second, second_slope) = kernel.parts(Z, self._rows)
-            value[these] = theta[these, begin:end] @ (first + second).T
+        domains, slope = np.flatnonzero(self._features.used[:-2]), np.zeros((len(theta), *at.mixture.shape))
+        for kernel, these in self._kernels(theta):
+            (_, first), (_, second) = kernel.parts(Z, self._rows)
             for s in these:
-                pulled = (first_slope + second_slope) * theta[s, begin:end]
+                pulled = (first + second) * theta[s, begin:end]
                 moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
                 slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
-        return value, slope
+        return slope

@@ -18,7 +18,7 @@ from scipy import stats
 
 from mixlab.errors import ConfigError, FitError
 from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Observations, Points
-from mixlab.laws.blend import Blend, Recipe
+from mixlab.laws.blend import Blend, Recipe, Resamples
 from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.select import Candidate, Choice, named, weigh
@@ -57,7 +57,7 @@ class Surface:
         law: the law's name, or `auto` for a blend.
         objective: weights by column.
         domains: names, in the order of every mixture array; empty where the table has no mixtures.
-        fits: by column, the member of largest weight as it is printed.
+        fits: by column, the first member as it is printed.
         rows: how many rows were fitted.
         warnings: in words.
         selection: the candidates with weights and transfer errors, best first; empty when the law was named.
@@ -66,7 +66,7 @@ class Surface:
         sized: whether a law tells model sizes apart, so that N can be searched.
         choice: the members of each target's blend, and their errors on rows that they had not seen.
         point: the fit.
-        resamples: by column, the blends of `bootstrap` resamples.
+        resamples: by column, `bootstrap` draws.
     """
 
     law: str
@@ -83,7 +83,7 @@ class Surface:
     sized: bool
     choice: Choice = field(repr=False)
     point: Draw = field(repr=False)
-    resamples: dict[str, Blend] = field(repr=False)
+    resamples: dict[str, Resamples] = field(repr=False)
     bootstrap: int = 0
     flops_per_param_token: float = 6.0
 
@@ -190,14 +190,13 @@ def fit_surface(
     blends, resamples, results = {}, {}, {}
     for target, members in choice.members.items():
         observed, flops = data.of(target), data.flops[data.measured(target)]
-        kept, fits, passed_over = _converged(members, observed, flops, target, seed)
+        kept, fits, passed_over = _converged(members, choice.candidates, observed, flops, target, seed)
         warnings += passed_over
         blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
+        several = None
         if bootstrap:
-            resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
-        lead = int(np.argmax(blend.weights))
-        several = resamples[target].fits[lead] if bootstrap else None
-        results[target] = _result(fits[lead], several, observed, target)
+            resamples[target], several = _resampled(kept, blend, observed, flops, bootstrap, seed)
+        results[target] = _result(fits[0], several, observed, target)
         if results[target].status == ILL_CONDITIONED:
             warnings.append(
                 f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
@@ -233,15 +232,25 @@ def fit_surface(
 
 
 def _converged(
-    members: Sequence[tuple[Recipe, float]], rows: Observations, flops: Array, target: str, seed: int
+    members: Sequence[tuple[Recipe, float]],
+    candidates: Sequence[Candidate],
+    rows: Observations,
+    flops: Array,
+    target: str,
+    seed: int,
 ) -> tuple[list[tuple[Recipe, float]], list[Fit], list[str]]:
     """The members whose fit to all rows converges, with weights that sum to 1, their fits, and what is passed over.
 
     Raises:
         FitError: when there is none: an unconverged fit is not an answer.
     """
-    kept, fits, passed_over = [], [], []
-    for recipe, weight in members:
+    kept: list[tuple[Recipe, float]] = []
+    fits, passed_over = [], []
+    # Where no member converges, the best of the other candidates that does.
+    others = [(one.recipe, 1.0) for one in candidates if not one.baseline and one.recipe not in dict(members)]
+    for recipe, weight in (*members, *others):
+        if kept and (recipe, weight) not in members:
+            break
         fit = recipe.fit(rows, flops, np.ones((1, len(rows))), seed)
         if fit.status[0] == CONVERGED:
             kept.append((recipe, weight))
@@ -260,16 +269,17 @@ def _converged(
 
 def _resampled(
     members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
-) -> Blend:
-    """`count` blends fitted to tables that the fitted blend could have made."""
-    freedom = members[int(np.argmax(blend.weights))][0].form.size(len(rows.domains))
+) -> tuple[Resamples, Fit]:
+    """`count` draws, each of a member fitted to a table that the blend could have made; and `count` of the first."""
+    freedom = members[0][0].form.size(len(rows.domains))
     losses = bootstrap_losses(rows.loss, blend.predict(rows)[0], rows.run, freedom, count, seed)
-    data, masks = rows.with_loss(losses), np.ones(losses.shape)
-    fits = [
-        recipe.fit(data, flops, masks, seed, start=fit.theta[0])
-        for (recipe, _), fit in zip(members, blend.fits, strict=True)
-    ]
-    return Blend(tuple(fits), blend.weights)
+
+    def refit(member: int, tables: Array) -> Fit:
+        data, start = rows.with_loss(tables), blend.fits[member].theta[0]
+        return members[member][0].fit(data, flops, np.ones(tables.shape), seed, start)
+
+    used = range(min(len(members), count))
+    return Resamples(tuple(refit(member, losses[member :: len(members)]) for member in used)), refit(0, losses)
 
 
 def _dropped(choice: Choice, data: Data) -> list[str]:

@@ -45,6 +45,7 @@ def minimise_mixture(
     starts: Sequence[Mixture] = (),
     kl: float = 0.0,
     prior: Mixture | None = None,
+    explore: bool = True,
     seed: int = 0,
 ) -> Mixture:
     """The mixture of `space` with the smallest predicted loss (+ kl * KL(h || prior)) at (N, D).
@@ -56,6 +57,7 @@ def minimise_mixture(
         starts: mixtures to begin from besides the uniform one and random draws; moved inside the space.
         kl: weight of the divergence from `prior`, in nats of loss per nat.
         prior: absent: the uniform mixture.
+        explore: also begin from the uniform mixture and random draws; else from `starts` alone.
         seed: of the random draws.
 
     Raises:
@@ -75,8 +77,9 @@ def minimise_mixture(
         return gradient + kl * (np.log(np.maximum(h, SMALLEST) / anchor) + 1) if kl else gradient
 
     given = [start.array(space.names) for start in starts]
-    drawn = rng.dirichlet(np.ones(K), max(0, RANDOM_STARTS - len(given)))
-    points = space.project(np.array([*given, np.full(K, 1 / K), *drawn]), tokens)
+    if explore or not given:
+        given += [np.full(K, 1 / K), *rng.dirichlet(np.ones(K), max(0, RANDOM_STARTS - len(given)))]
+    points = space.project(np.array(given), tokens)
     smooth = bool(np.any(surface.gradient(points[0], params, tokens) != 0))
     if not smooth:
         samples = space.project(rng.dirichlet(np.ones(K), SAMPLES), tokens)
@@ -91,7 +94,7 @@ def minimise_mixture(
             method="SLSQP",
             bounds=list(zip(lower, upper, strict=True)),
             constraints={"type": "eq", "fun": lambda h: h.sum() - 1, "jac": np.ones_like},
-            options={"maxiter": 200, "ftol": 1e-10},
+            options={"maxiter": 200, "ftol": 1e-9},
         )
         if np.all(np.isfinite(found.x)):
             candidates.append(space.project(found.x, tokens))

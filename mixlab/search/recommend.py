@@ -167,7 +167,7 @@ def recommend(
         for name, mixture in baselines.items()
     }
     optima = [
-        _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, restart=False)
+        _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, explore=False)
         for index in range(min(draws, surface.bootstrap))
     ]
     mixture = best.mixture if best.mixture is not None else {}
@@ -199,9 +199,9 @@ def recommend(
 
 
 def _optimise(
-    draw: Draw, question: _Question, starts: list[Mixture], seed: int, turns: int = TURNS, restart: bool = True
+    draw: Draw, question: _Question, starts: list[Mixture], seed: int, turns: int = TURNS, explore: bool = True
 ) -> _Optimum:
-    """Mixture and size in turn, from the middle of the bracket."""
+    """Mixture and size in turn, from the middle of the bracket; the first turn may explore."""
     n = math.sqrt(question.low * question.high)
     at_edge = False
     mixture = question.fixed_mixture
@@ -209,15 +209,16 @@ def _optimise(
     for turn in range(turns):
         if searched:
             assert question.space is not None
-            around = [mixture] if mixture is not None and turn > 1 else [*starts, *([mixture] if mixture else [])]
+            first = turn == 0
             mixture = minimise_mixture(
                 draw,
                 question.space,
                 params=n,
                 tokens=question.tokens_at(n),
-                starts=around if restart or mixture is not None else starts,
+                starts=starts if first else [mixture] if mixture is not None else [],
                 kl=question.kl,
                 prior=question.prior,
+                explore=explore and first,
                 seed=seed,
             )
         if question.params is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.backtest import Prediction, Split, backtest, metrics, regret_at_1, split_holdout, split_largest
+from analysis.backtest import Prediction, Split, backtest, choices, metrics, split_holdout, split_largest
 from mixlab.errors import RunTableError
 from mixlab.runs import RunTable
 
@@ -32,10 +32,10 @@ def test_what_is_not_defined_is_none() -> None:
 
 def test_regret_is_within_alternatives() -> None:
     observed, groups = np.array([3.0, 2.0, 1.0, 1.5]), np.array([0, 0, 1, 1])
-    assert regret_at_1(observed, np.array([3.0, 2.0, 1.0, 1.2]), groups) == 0
-    assert regret_at_1(observed, np.array([2.0, 3.0, 1.0, 1.2]), groups) == pytest.approx(0.5)
-    assert regret_at_1(observed, np.ones(4), groups) is None
-    assert regret_at_1(observed, observed, np.arange(4)) is None
+    assert choices(observed, np.array([3.0, 2.0, 1.0, 1.2]), groups)[0] == 0
+    assert choices(observed, np.array([2.0, 3.0, 1.0, 1.2]), groups) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert choices(observed, np.ones(4), groups) == (None, None)
+    assert choices(observed, observed, np.arange(4)) == (None, None)
 
 
 def test_runs_stay_whole(planted: RunTable) -> None:

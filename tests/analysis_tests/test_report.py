@@ -146,7 +146,7 @@ def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
     data = json.loads(runner.invoke(backtest, [str(csv), *options], catch_exceptions=False).stdout)
     assert set(data) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
     assert set(data["targets"]["loss"]) == {
-        "mean_relative_error", "mae", "r2", "spearman", "regret_at_1", "coverage_90"
+        "mean_relative_error", "mae", "r2", "spearman", "regret_at_1", "decision_accuracy", "coverage_90", "width_90"
     }  # fmt: skip
 
 

@@ -31,12 +31,13 @@ def table(cases: ModuleType) -> RunTable:
 
 def test_auto_takes_the_law_that_made_the_rows(table: RunTable) -> None:
     surface = fit_surface(table, "loss.a", bootstrap=0)
-    assert surface.law == "effective-data"
-    scores = [row["transfer_error"] for row in surface.selection if row["law"] != "linear"]
-    assert scores == sorted(scores)
+    assert surface.law == "auto"
+    best = min(surface.selection, key=lambda row: row["transfer_error"])
+    assert best["law"] in ("effective-data+gp", "concave-data+gp")  # the second contains the first
+    assert sum(row["weight"] for row in surface.selection) == pytest.approx(1)
+    assert next(row for row in surface.selection if row["law"] == best["law"])["weight"] > 0
     assert surface.selection[-1]["law"] == "linear"
     assert surface.selection[-1]["baseline"]
-    assert 0.003 < surface.noise < 0.007
 
 
 def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
@@ -61,7 +62,8 @@ def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: 
     assert confidence[1] - confidence[0] < near[1] - near[0]
     fresh = cases.rows_of("effective-data", noise=0.005, seed=9)
     low, high = surface.interval(fresh.mixture, fresh.params, fresh.tokens)
-    assert 0.85 <= np.mean((low <= fresh.loss) & (fresh.loss <= high)) <= 1.0
+    # 384 rows set the width and 384 rows test it: two standard errors of both together are .043.
+    assert 0.84 <= np.mean((low <= fresh.loss) & (fresh.loss <= high)) <= 0.96
     with pytest.raises(ConfigError, match=r"no target `loss\.c`"):
         surface.interval(h, 1e7, 1e9, target="loss.c")
 
@@ -82,7 +84,7 @@ def test_the_same_seed_gives_the_same_intervals(table: RunTable) -> None:
 @pytest.mark.parametrize(
     ("where", "law", "message"),
     [
-        ("index < 2", "auto", "needs rows with a finite loss"),
+        ("index < 2", "auto", "needs at least 3 rows with a finite"),
         ("index < 7", "chinchilla", "5 parameters and needs at least 8 rows, but got 7"),
         ("params < 2e6", "chinchilla", "needs at least 3 different model sizes N, but all rows have the same"),
         ("params < 4e6", "chinchilla", "needs at least 3 different model sizes N, but got 2"),
@@ -120,7 +122,7 @@ def test_rows_without_a_loss_are_counted(table: RunTable) -> None:
     frame.loc[:4, "loss.a"] = np.nan
     surface = fit_surface(RunTable.from_frame(frame), "loss.a", law="effective-data", bootstrap=0)
     assert surface.rows == len(table) - 5
-    assert any("5 rows without a finite" in warning for warning in surface.warnings)
+    assert any("is missing in 5 rows" in warning for warning in surface.warnings)
 
 
 def test_resamples_keep_the_design_and_the_luck_of_a_run() -> None:
