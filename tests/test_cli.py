@@ -102,8 +102,8 @@ def test_empty_domain(study: Path) -> None:
 
 def test_two_runs_cannot_carry_a_fit(study: Path, runs: Path) -> None:
     pd.read_csv(runs).head(2).to_csv(study / "two.csv", index=False)
-    refused(mixlab("fit", "two.csv", cwd=study), 4, "only 2 have one")
-    refused(mixlab("recommend", "two.csv", "--flops", "1e18", cwd=study), 4, "only 2 have one")
+    refused(mixlab("fit", "two.csv", cwd=study), 4, "but 2 have one")
+    refused(mixlab("recommend", "two.csv", "--flops", "1e18", cwd=study), 4, "but 2 have one")
 
 
 def test_an_unknown_command_or_option_names_its_neighbour(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ from rich.table import Table
 
 from mixlab.folder import write_json
 from mixlab.laws.base import FitResult
+from mixlab.laws.blend import Recipe
 from mixlab.laws.chinchilla import optimum
 from mixlab.laws.isoflop import Profile, fit_isoflop
-from mixlab.laws.registry import law_names
+from mixlab.laws.registry import law_choices
 from mixlab.laws.surface import fit_surface
 from mixlab.options import json_option, print_json, say
 from mixlab.runs import load_runs
 from mixlab.units import format_flops, format_quantity
 
-LAWS = ("auto", "isoflop", *law_names())
+LAWS = ("auto", "isoflop", *law_choices())
 
 
 @click.command()
@@ -78,12 +79,18 @@ def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Pro
             budgets.add_row(format_flops(profile.flops, 2), str(len(profile.params)), at, profile.tag)
         console.print(budgets)
     if selection:
-        chosen = Table(title="laws by their error on runs they had not seen", title_justify="left")
-        for heading in ("law", "parameters", "more compute", "new mixtures"):
+        chosen = Table(
+            title="laws by their error on runs they had not seen; those with a weight are blended", title_justify="left"
+        )
+        for heading in ("law", "parameters", "more compute", "new mixtures", "weight"):
             chosen.add_column(heading, justify="left" if heading == "law" else "right")
         for row in selection:
             chosen.add_row(
-                row["law"], str(row["parameters"]), _percent(row["compute_error"]), _percent(row["mixture_error"])
+                str(Recipe(row["law"], row["emphasis"], row["early"])),
+                str(row["parameters"]),
+                _percent(row["compute_error"]),
+                _percent(row["mixture_error"]),
+                f"{row['weight']:.2f}" if row["weight"] else "baseline" if row["baseline"] else "-",
             )
         console.print(chosen)
     table = Table(

@@ -26,8 +26,13 @@ _LAWS: dict[str, Law] = {law.name: law for law in (*_PLAIN, *_BASELINES)}
 
 
 def law_names() -> tuple[str, ...]:
-    """All laws that predict a loss; `<law>+gp` adds a Gaussian process to any but a baseline."""
+    """Laws and baselines that predict a loss, without the forms with a Gaussian process."""
     return tuple(_LAWS)
+
+
+def law_choices() -> tuple[str, ...]:
+    """All that can be asked for by name: `<law>+gp` adds a Gaussian process to any law but a baseline."""
+    return (*_LAWS, *(law.name + SUFFIX for law in _PLAIN))
 
 
 def get_law(name: str) -> Law:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mixlab.errors import ConfigError, RunTableError
 from mixlab.folder import write_json
-from mixlab.laws.registry import law_names
+from mixlab.laws.registry import law_choices
 from mixlab.laws.surface import Surface, fit_surface
 from mixlab.mixture import Mixture
 from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
@@ -29,7 +29,7 @@ from mixlab.units import format_flops, format_quantity
 @click.option("--max-epochs", type=click.FloatRange(min=0, min_open=True), help="Most repeats of a domain.")
 @click.option("--min", "lower", multiple=True, metavar="D=W,...", help="Smallest weights.")
 @click.option("--max", "upper", multiple=True, metavar="D=W,...", help="Largest weights.")
-@click.option("--law", type=click.Choice(("auto", *law_names())), help="The functional form (default: auto).")
+@click.option("--law", type=click.Choice(("auto", *law_choices())), help="The functional form (default: auto).")
 @click.option("--fixed-mix", multiple=True, metavar="D=W,...", help="Keep this mixture, search the size alone.")
 @click.option("--params", type=QUANTITY, help="Fix N.")
 @click.option("--tokens", type=QUANTITY, help="Fix D.")
