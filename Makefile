@@ -27,8 +27,9 @@ check: lint test  ## what CI runs
 bench: $(DEV_STAMP)  ## a training step beside a plain PyTorch one
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
-bench-laws: $(DEV_STAMP)  ## a fit beside the published procedure: make bench-laws RUNS=runs.csv
-	$(BIN)/python benchmarks/laws.py $(RUNS) $(ARGS)
+bench-laws: $(DEV_STAMP)  ## laws on published runs they have not seen: make bench-laws TABLES=folder
+	$(BIN)/python benchmarks/transfer.py $(TABLES) $(ARGS)
+	$(BIN)/python benchmarks/laws.py $(TABLES)/chinchilla_245.csv --where "epoch_outlier == 0"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -26,7 +26,7 @@ from mixlab.laws.support import observe
 from mixlab.runs import RunTable
 
 DELTA = 1e-3
-BOOTSTRAP = 1000
+BOOTSTRAP = 4000
 
 
 def published(rows: Observations, starts: int) -> float:
@@ -59,8 +59,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=4500)
     options = parser.parse_args()
     table = RunTable.read(options.runs)
-    rows, losses, _, _ = observe(table.where(options.where) if options.where else table, ["loss"], None)
-    rows = rows.with_loss(losses["loss"])
+    rows = observe(table.where(options.where) if options.where else table, {"loss": 1.0}).of("loss")
     law = get_law("chinchilla")
 
     started = time.perf_counter()
