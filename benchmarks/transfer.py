@@ -5,7 +5,7 @@
 TABLES is a folder with the published run tables; every split fits the smaller runs and predicts the larger ones:
 
     compute    L(N, D), the lowest 80% of compute -> the rest: mean relative error, %
-    regmix     512 or 64 mixtures at one scale -> 64 others of 1,000 times the size: Spearman of each target, and the mean
+    regmix     512 or 64 mixtures at one scale -> 64 others of 1,000 times the size: Spearman by target, and its mean
     joint      L(N, D, h), smaller models -> larger ones: mean relative error, %
 
 with the share of held-out rows inside the 90% prediction interval and the interval's median width.
