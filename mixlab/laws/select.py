@@ -215,14 +215,16 @@ def _tried(recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[
 
 def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_only: NDArray[np.bool_]) -> Array:
     """Weights of candidates, shape (m,), for predictions (m, S, n): 0 for those not admitted."""
-    if not splits:
+    # A split whose test rows all lack this target says nothing about it.
+    told = [i for i, split in enumerate(splits) if np.isfinite(observed[split.test]).any()]
+    if not told:
         return laws_only / laws_only.sum()
-    with np.errstate(invalid="ignore"):
-        error = np.array([np.nanmean(log_errors(splits, one, observed), axis=1) for one in predicted])
+    splits, predicted = [splits[i] for i in told], predicted[:, told]
+    error = np.array([np.nanmean(log_errors(splits, one, observed), axis=1) for one in predicted])
     # Splits differ in how hard they are: each counts relative to its median law.
-    ratio = error / np.nanmedian(error[laws_only], axis=0)
+    ratio = error / np.median(error[laws_only], axis=0)
     kinds = np.array([split.kind for split in splits])
-    by_kind = [np.nanmean(ratio[:, kinds == kind] ** 2, axis=1) for kind in np.unique(kinds)]
+    by_kind = [np.mean(ratio[:, kinds == kind] ** 2, axis=1) for kind in np.unique(kinds)]
     score = np.where(laws_only, np.sqrt(np.mean(by_kind, axis=0)), np.nan)
     admitted = score <= ADMITTED * np.nanmin(score)
     return admitted / admitted.sum()

@@ -157,3 +157,12 @@ def test_splits_predict_forward_and_keep_mixtures_whole() -> None:
         assert not np.any(split.fit & split.test)
         if split.kind == "mixture":
             assert not set(groups[split.fit]) & set(groups[split.test])
+
+
+def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: RunTable) -> None:
+    frame = table.frame.copy()
+    frame.loc[frame["params"] > 1e7, "loss.b"] = np.nan
+    surface = fit_surface(RunTable.from_frame(frame), {"a": 0.5, "b": 0.5}, bootstrap=0)
+    assert surface.fits["loss.a"].rows == len(table)
+    assert surface.fits["loss.b"].rows == int((table.params() <= 1e7).sum())
+    assert np.isfinite(surface.predict([0.2, 0.3, 0.5], 1e7, 1e9)).all()
