@@ -270,16 +270,16 @@ def _converged(
 def _resampled(
     members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
 ) -> tuple[Resamples, Fit]:
-    """`count` draws, each of a member fitted to a table that the blend could have made; and `count` of the first."""
-    freedom = members[0][0].form.size(len(rows.domains))
-    losses = bootstrap_losses(rows.loss, blend.predict(rows)[0], rows.run, freedom, count, seed)
+    """`count` draws, each of a member fitted to a table that this member could have made; and `count` of the first."""
 
-    def refit(member: int, tables: Array) -> Fit:
-        data, start = rows.with_loss(tables), blend.fits[member].theta[0]
-        return members[member][0].fit(data, flops, np.ones(tables.shape), seed, start)
+    def refit(member: int, draws: slice) -> Fit:
+        recipe, fit = members[member][0], blend.fits[member]
+        freedom = recipe.form.size(len(rows.domains))
+        losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, freedom, count, seed)[draws]
+        return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])
 
-    used = range(min(len(members), count))
-    return Resamples(tuple(refit(member, losses[member :: len(members)]) for member in used)), refit(0, losses)
+    each = [refit(member, slice(member, None, len(members))) for member in range(min(len(members), count))]
+    return Resamples(tuple(each)), refit(0, slice(None))
 
 
 def _dropped(choice: Choice, data: Data) -> list[str]:

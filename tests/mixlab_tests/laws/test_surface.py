@@ -166,3 +166,10 @@ def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: Run
     assert surface.fits["loss.a"].rows == len(table)
     assert surface.fits["loss.b"].rows == int((table.params() <= 1e7).sum())
     assert np.isfinite(surface.predict([0.2, 0.3, 0.5], 1e7, 1e9)).all()
+
+
+def test_the_interval_of_a_printed_parameter_holds_its_value(table: RunTable) -> None:
+    result = fit_surface(table, "loss.a", bootstrap=40).fits["loss.a"]
+    for name in ("E", "alpha", "beta"):
+        low, high = result.interval[name]
+        assert low <= result.params[name] <= high
