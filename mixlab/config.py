@@ -123,7 +123,7 @@ class ProxyConfig(Section):
         device: `auto` takes CUDA where there is one.
     """
 
-    sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, validate_default=True)
+    sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, max_length=40, validate_default=True)
     context: int = Field(256, ge=8, le=131072)
     tied: bool = False
     batch_tokens: Quantity | None = None
@@ -154,7 +154,7 @@ class SweepConfig(Section):
     mixtures: int = Field(24, ge=2)
     design: Literal["dirichlet", "sobol"] = "dirichlet"
     sizes_per_mixture: int = Field(2, ge=1)
-    replicates: int = Field(2, ge=1)
+    replicates: int = Field(2, ge=1, le=100)
     rounds: int = Field(1, ge=1)
     proposals: int = Field(6, ge=1)
     sampler: Literal["law", "tpe", "gp"] = "law"

@@ -266,7 +266,7 @@ def records_to_table(
                     **{f"unique.{name}": float(count) for name, count in unique_tokens.items()},
                     "seed": spec.seed,
                     "learning_rate": spec.recipe.learning_rate,
-                    "batch_tokens": spec.batch_tokens,
+                    "batch_tokens": spec.batch_tokens(spec.steps(point.tokens) - 1),
                     "depth": spec.shape.depth,
                     "width": spec.shape.width,
                     "status": record.status,

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mixlab.batches import Batches
 from mixlab.errors import ConfigError
 from mixlab.flops import training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Recipe:
 
     Attributes:
         learning_rate: peak, for matrices of this width (the width rule is applied already).
-        batch_sequences: sequences in a batch.
+        batches: sequences in a batch, by step.
         warmup_steps: linear warmup from zero.
         decay_fraction: share of a branch's tokens over which the rate falls linearly to zero.
         weight_decay: decoupled, on matrices.
@@ -36,13 +37,18 @@ class Recipe:
     """
 
     learning_rate: float
-    batch_sequences: int
+    batches: Batches
     warmup_steps: int
     decay_fraction: float = 0.2
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
     clip_norm: float = 1.0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recipe:
+        stages = tuple((step, size) for step, size in data["batches"]["stages"])
+        return cls(**{**data, "batches": Batches(stages)})
 
 
 @dataclass(frozen=True)
@@ -79,24 +85,29 @@ class RunSpec:
         text = json.dumps({"version": SPEC_VERSION, **self.to_json()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
-    def batch_tokens(self) -> int:
-        return self.recipe.batch_sequences * self.shape.context
-
-    def steps(self, tokens: int) -> int:
+    def steps(self, tokens: float) -> int:
         """Optimizer steps of the branch at `tokens` (the nearest whole number of batches, at least 1)."""
-        return max(1, round(tokens / self.batch_tokens))
+        return self.recipe.batches.steps(tokens / self.shape.context)
 
-    def decay_steps(self, tokens: int) -> int:
-        """Steps over which the branch at `tokens` decays."""
-        return max(1, round(self.steps(tokens) * self.recipe.decay_fraction))
+    def trunk_steps(self, tokens: float) -> int:
+        """Steps of the trunk before the branch at `tokens` leaves it, to decay for at least one step."""
+        stable = self.recipe.batches.steps((1 - self.recipe.decay_fraction) * tokens / self.shape.context)
+        return min(stable, self.steps(tokens) - 1)
+
+    def tokens_after(self, steps: int) -> int:
+        """Tokens in the first `steps` batches."""
+        return self.recipe.batches.sequences(steps) * self.shape.context
+
+    def batch_tokens(self, step: int) -> int:
+        """Tokens in the batch of `step` (from 0)."""
+        return self.recipe.batches.size(step) * self.shape.context
 
     @property
     def trained_tokens(self) -> int:
         """Tokens that this run really processes: the trunk up to its last branch, and every branch's decay."""
-        steps = [self.steps(d) for d in self.tokens]
-        decays = [self.decay_steps(d) for d in self.tokens]
-        return (max(s - d for s, d in zip(steps, decays, strict=True)) + sum(decays)) * self.batch_tokens
+        whole = [self.tokens_after(self.steps(d)) for d in self.tokens]
+        trunk = [self.tokens_after(self.trunk_steps(d)) for d in self.tokens]
+        return max(trunk) + sum(w - t for w, t in zip(whole, trunk, strict=True))
 
     @property
     def flops(self) -> float:
@@ -117,7 +128,7 @@ class RunSpec:
             shape=ModelShape(**data["shape"]),
             tokens=tuple(data["tokens"]),
             seed=data["seed"],
-            recipe=Recipe(**data["recipe"]),
+            recipe=Recipe.from_json(data["recipe"]),
             corpus=data["corpus"],
             eval_tokens=data["eval_tokens"],
             anneal=Mixture(data["anneal"]) if data["anneal"] is not None else None,

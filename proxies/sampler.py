@@ -12,10 +12,12 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.batches import Batches
 from mixlab.errors import CorpusError
 from mixlab.mixture import Mixture
 
@@ -84,18 +86,22 @@ class Sampler:
         stretches: the run's mixtures in order; draws from a domain go on counting across them.
         seed: of the order of the windows.
         context: tokens in a sequence.
-        batch: sequences in a batch.
+        batches: sequences in a batch, by step.
     """
 
-    def __init__(self, tokens: Tokens, stretches: Sequence[Stretch], seed: int, context: int, batch: int) -> None:
+    def __init__(self, tokens: Tokens, stretches: Sequence[Stretch], seed: int, context: int, batches: Batches) -> None:
         self.domains = tuple(tokens)
-        self._context, self._batch = context, batch
+        self._context, self._batches = context, batches
         used = {name for stretch in stretches for name, weight in stretch.mixture.items() if weight > 0}
         self._windows = {
             index: Windows(name, tokens[name], context, seed) for index, name in enumerate(tokens) if name in used
         }
+        ends = [batches.sequences(steps) for steps in accumulate((stretch.steps for stretch in stretches), initial=0)]
         self._owner = np.concatenate(
-            [domain_order(stretch.mixture.array(self.domains), stretch.steps * batch) for stretch in stretches]
+            [
+                domain_order(stretch.mixture.array(self.domains), end - start)
+                for stretch, (start, end) in zip(stretches, pairwise(ends), strict=True)
+            ]
         )
         self._draw = np.zeros(len(self._owner), dtype=np.int64)
         for index in self._windows:
@@ -104,15 +110,15 @@ class Sampler:
 
     def batch(self, step: int) -> NDArray[np.int64]:
         """Sequences of step `step`, shape (batch, context + 1)."""
-        out = np.empty((self._batch, self._context + 1), dtype=np.int64)
-        at = slice(step * self._batch, (step + 1) * self._batch)
+        at = slice(self._batches.sequences(step), self._batches.sequences(step + 1))
+        out = np.empty((at.stop - at.start, self._context + 1), dtype=np.int64)
         for row, owner, draw in zip(out, self._owner[at], self._draw[at], strict=True):
             row[:] = self._windows[int(owner)][int(draw)]
         return out
 
     def realised(self, steps: int) -> dict[str, int]:
         """Training tokens by domain after `steps` steps, exact."""
-        counts = np.bincount(self._owner[: steps * self._batch], minlength=len(self.domains))
+        counts = np.bincount(self._owner[: self._batches.sequences(steps)], minlength=len(self.domains))
         return {name: int(count) * self._context for name, count in zip(self.domains, counts, strict=True)}
 
 

@@ -13,15 +13,14 @@ from proxies.model import Stack
 from proxies.optim import AdamW
 
 
-def measure_rate(shape: ModelShape, recipe: Recipe, device: str, seconds: float = 0.5) -> float:
-    """Training FLOP/s of one process with one thread on random tokens."""
+def measure_rate(shape: ModelShape, recipe: Recipe, batch: int, device: str, seconds: float = 0.5) -> float:
+    """Training FLOP/s of one process with one thread on `batch` sequences of random tokens."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         stack = Stack(shape, [0], torch.device(device))
         optimizer = AdamW(stack.flat, shape, [recipe])
-        size = (1, recipe.batch_sequences, shape.context + 1)
-        tokens = torch.randint(shape.vocab_size, size, device=device)
+        tokens = torch.randint(shape.vocab_size, (1, batch, shape.context + 1), device=device)
 
         def step(index: int) -> None:
             stack.losses(tokens).mean().backward()
@@ -37,4 +36,4 @@ def measure_rate(shape: ModelShape, recipe: Recipe, device: str, seconds: float 
         elapsed = time.perf_counter() - started
     finally:
         torch.set_num_threads(threads)
-    return training_flops(shape, done * recipe.batch_sequences * shape.context) / elapsed
+    return training_flops(shape, done * batch * shape.context) / elapsed

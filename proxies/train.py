@@ -118,7 +118,7 @@ class _Session:
         for index, tokens in enumerate(lead.tokens):
             if index < len(self.points[0]):
                 continue
-            start = lead.steps(tokens) - lead.decay_steps(tokens)
+            start = lead.trunk_steps(tokens)
             if self.step < start:
                 samplers = self._samplers(start, 0)
                 for step in range(self.step, start):
@@ -139,10 +139,10 @@ class _Session:
 
     def _branch(self, tokens: int, start: int) -> None:
         """Decay to zero, evaluate, append a point to every member that is still finite."""
-        steps, decay = self.lead.steps(tokens), self.lead.decay_steps(tokens)
-        samplers = self._samplers(start, decay)
+        steps = self.lead.steps(tokens)
+        samplers = self._samplers(start, steps - start)
         for step in range(start, steps):
-            factor = branch_factor(step, self.recipe.warmup_steps, steps, decay)
+            factor = branch_factor(step, self.recipe.warmup_steps, steps, steps - start)
             self._train_step(samplers, step, factor)
         for member, evaluation in enumerate(self.evaluate(self.stack)):
             if not all(np.isfinite(loss) for loss in evaluation.losses.values()):
@@ -151,7 +151,7 @@ class _Session:
                 self.points[member].append(self._point(evaluation, samplers[member], steps))
 
     def _point(self, evaluation: Evaluation, sampler: Sampler, steps: int) -> Point:
-        trained = steps * self.lead.batch_tokens
+        trained = self.lead.tokens_after(steps)
         return Point(
             tokens=trained,
             flops=training_flops(self.lead.shape, trained),
@@ -163,14 +163,14 @@ class _Session:
 
     def _samplers(self, trunk_steps: int, decay_steps: int) -> list[Sampler]:
         """One sampler per member for `trunk_steps` of trunk and `decay_steps` of decay."""
-        context, batch = self.lead.shape.context, self.recipe.batch_sequences
+        context, batches = self.lead.shape.context, self.recipe.batches
         samplers = []
         for spec in self.specs:
             if spec.anneal is None:
                 stretches = [Stretch(spec.mixture, trunk_steps + decay_steps)]
             else:
                 stretches = [Stretch(spec.mixture, trunk_steps), Stretch(spec.anneal, decay_steps)]
-            samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batch))
+            samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batches))
         return samplers
 
     def _train_step(self, samplers: Sequence[Sampler], step: int, factor: float) -> None:
@@ -181,7 +181,7 @@ class _Session:
         losses.mean(dim=(1, 2)).sum().backward()
         self.optimizer.step(step, factor)
         if self.progress is not None:
-            self.progress(self.lead.batch_tokens)
+            self.progress(self.lead.batch_tokens(step))
 
     def _snapshot(self) -> tuple[torch.Tensor, ...]:
         return tuple(state.detach().clone() for state in self._state())

@@ -153,16 +153,22 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, devi
     """Training and evaluation of `specs`, from a short measurement of each shape with all workers of this machine."""
     if not specs:
         return 0.0
-    recipes = {spec.shape: spec.recipe for spec in specs}
+    examples = {spec.shape: spec for spec in specs}
     # Processes that share caches and memory are slower than one alone.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tried = {
-            shape: [pool.submit(measure_rate, shape, recipe, device) for _ in range(workers)]
-            for shape, recipe in recipes.items()
+            shape: [pool.submit(measure_rate, shape, spec.recipe, _mean_batch(spec), device) for _ in range(workers)]
+            for shape, spec in examples.items()
         }
         rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}
     domains = len(study.inventory.domains)
     return sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
+
+
+def _mean_batch(spec: RunSpec) -> int:
+    """Sequences per step over the longest branch."""
+    steps = spec.steps(spec.tokens[-1])
+    return round(spec.recipe.batches.sequences(steps) / steps)
 
 
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ from mixlab.specs import RunSpec
 from proxies.recipe import make_recipe
 
 MIN_STEPS = 20  # of the shortest branch
+MAX_REPLICATES = 100  # of one mixture at one size
+STREAMS = 10_000  # seeds that a study may use
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,19 @@ class Study:
 
     def spec(self, mixture: Mixture, size: int, replicate: int = 0) -> RunSpec:
         """The run of `mixture` at step `size` of the ladder, with branches at every budget."""
-        return self.spec_at(mixture, self.shapes[size], self.tokens[size], replicate)
+        # Sizes have seeds of their own, so that one lucky order of the text does not move the whole surface.
+        return self.spec_at(mixture, self.shapes[size], self.tokens[size], size * MAX_REPLICATES + replicate)
 
-    def spec_at(self, mixture: Mixture, shape: ModelShape, tokens: Sequence[int], replicate: int) -> RunSpec:
-        """A run of any shape and token counts with the study's recipe."""
+    def spec_at(self, mixture: Mixture, shape: ModelShape, tokens: Sequence[int], stream: int) -> RunSpec:
+        """A run of any shape and token counts with the study's recipe; `stream` tells the study's seeds apart."""
         recipe = make_recipe(self.config.proxies, shape, tokens)
         sequences = tokens[-1] / shape.context
         return RunSpec(
             mixture=_without_crumbs(mixture, sequences),
             shape=shape,
             tokens=tuple(tokens),
-            # All mixtures share their seeds: initial weights and the order of each domain's text are common.
-            seed=self.config.seed * 1000 + replicate,
+            # Mixtures share their seeds: initial weights and the order of each domain's text are common.
+            seed=self.config.seed * STREAMS + stream,
             recipe=recipe,
             corpus=self.inventory.fingerprint,
             eval_tokens=round(self.config.proxies.eval_tokens),
@@ -103,10 +106,11 @@ class Study:
     def _check_lengths(self) -> None:
         for shape, counts in zip(self.shapes, self.tokens, strict=True):
             spec = self.spec_at(self.prior, shape, counts, 0)
-            if spec.steps(counts[0]) < MIN_STEPS:
+            steps = spec.steps(counts[0])
+            if steps < MIN_STEPS:
                 raise ConfigError(
                     f"every run needs at least {MIN_STEPS} steps, but at {shape.params:,} parameters the shortest "
-                    f"has {spec.steps(counts[0])} of {spec.batch_tokens} tokens",
+                    f"has {steps} of {spec.tokens_after(steps) // steps} tokens",
                     "raise the smallest budget, drop the largest size, or set a smaller proxies.batch_tokens",
                 )
 
@@ -172,7 +176,7 @@ def stacks(specs: Sequence[RunSpec], limit: int) -> list[tuple[RunSpec, ...]]:
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
         recipe = spec.recipe
-        key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batch_sequences, recipe.warmup_steps)
+        key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batches, recipe.warmup_steps)
         groups.setdefault(key, []).append(spec)
     jobs = [tuple(group[start : start + limit]) for group in groups.values() for start in range(0, len(group), limit)]
     return sorted(jobs, key=lambda job: -sum(spec.flops for spec in job))

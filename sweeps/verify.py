@@ -29,7 +29,7 @@ from sweeps.ledger import Ledger
 from sweeps.plan import Study
 from sweeps.tracking import Tracker
 
-FIRST_REPLICATE = 500  # seeds from here on belong to verification
+FIRST_STREAM = 5000  # seeds from here on belong to verification
 RECOMMENDED = "recommended"
 
 
@@ -99,7 +99,7 @@ class Proof:
         """Runs by candidate; candidates with the same mixture share theirs."""
         return {
             name: [
-                self.study.spec_at(mixture, self.shape, [self.tokens], FIRST_REPLICATE + seed)
+                self.study.spec_at(mixture, self.shape, [self.tokens], FIRST_STREAM + seed)
                 for seed in range(self.seeds)
             ]
             for name, mixture in self.mixtures.items()
@@ -190,7 +190,7 @@ def judge(proof: Proof, records: Mapping[str, Sequence[RunRecord]]) -> Verificat
         if name != RECOMMENDED
     }
     trained = proof.specs[RECOMMENDED][0]
-    tokens = trained.steps(proof.tokens) * trained.batch_tokens
+    tokens = trained.tokens_after(trained.steps(proof.tokens))
     warnings = [
         f"the {name} mixture cannot be trained within the caps at {tokens:,} tokens, so it is not compared"
         for name in ("uniform", "proportional")

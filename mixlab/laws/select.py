@@ -34,6 +34,7 @@ EMPHASES = (0.0, 0.5, 1.0)
 EARLY = 0.25  # of a run's tokens, left out where runs have many evaluations
 MANY_EVALUATIONS = 8  # of a run: from here on its early ones are left out
 MIXTURES_PER_COEFFICIENT = 1  # distinct mixtures that each coefficient of a domain must rest on
+WEIGHED_BY = ("compute", "mixture")  # origins by model size are for the intervals alone
 ADMITTED = 2.0  # times the smallest error: candidates up to here are blended
 
 
@@ -189,7 +190,8 @@ def _carried(data: Data) -> list[str]:
 
 
 def _splits(data: Data, parameters: int, seed: int) -> list[Split]:
-    return make_splits(data.flops, groups_of_mixtures(data.rows.mixture), parameters + SPARE_ROWS, seed)
+    groups = groups_of_mixtures(data.rows.mixture)
+    return make_splits(data.flops, data.rows.params, groups, parameters + SPARE_ROWS, seed)
 
 
 def _many_evaluations(data: Data) -> bool:
@@ -216,7 +218,7 @@ def _tried(recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[
 def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_only: NDArray[np.bool_]) -> Array:
     """Weights of candidates, shape (m,), for predictions (m, S, n): 0 for those not admitted."""
     # A split whose test rows all lack this target says nothing about it.
-    told = [i for i, split in enumerate(splits) if np.isfinite(observed[split.test]).any()]
+    told = [i for i, split in enumerate(splits) if split.kind in WEIGHED_BY and np.isfinite(observed[split.test]).any()]
     if not told:
         return laws_only / laws_only.sum()
     splits, predicted = [splits[i] for i in told], predicted[:, told]

@@ -145,14 +145,18 @@ class Surface:
         if kind != "prediction":
             raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
         transfer = self.choice.objective if target is None else self.choice.transfer[target]
-        reach = np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops)
+        flops_reach = np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops)
+        params_reach = np.log(at.params / self.params_range[1])
         # The members of all targets err together, so their disagreements add without cancelling.
         apart = sum(
             weight * blend.predict(at)[0] * blend.disagreement(at)[0]
             for name, weight in weights.items()
             for blend in (self.point.blends[name],)
         )
-        half = np.hypot(transfer.half_width(reach, level), stats.norm.ppf(0.5 + level / 2) * np.asarray(apart) / mean)
+        half = np.hypot(
+            transfer.half_width(flops_reach, params_reach, level),
+            stats.norm.ppf(0.5 + level / 2) * np.asarray(apart) / mean,
+        )
         return mean * np.exp(-half), mean * np.exp(half)
 
     def _points(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Points:
@@ -203,10 +207,10 @@ def fit_surface(
             )
     warnings += _dropped(choice, data)
     transfer = choice.objective
-    if not np.isfinite(transfer.quantile):
+    if not transfer.quantile:
         choice = _without_validation(choice, blends, data)
         warnings.append("the runs are too few to validate on: intervals come from in-sample errors and may be narrow")
-    elif transfer.tests == 0 and np.ptp(np.log(data.flops)) > 0:
+    elif not transfer.tests.get("compute") and np.ptp(np.log(data.flops)) > 0:
         warnings.append("the runs do not span compute levels enough to test extrapolation: intervals may be narrow")
     warnings += _better_baselines(choice.candidates, transfer)
     top = int(np.argmax(data.flops))
@@ -297,7 +301,7 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
     def error(predicted: Array, observed: Array) -> TransferError:
         here = np.isfinite(observed)
         size = np.abs(np.log(predicted[here]) - np.log(observed[here]))
-        return TransferError(float("nan"), float("nan"), float(np.quantile(size, 0.9)), 0)
+        return TransferError(float("nan"), float("nan"), {"mixture": float(np.quantile(size, 0.9))}, {})
 
     predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
     total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))

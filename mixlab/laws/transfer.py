@@ -1,6 +1,7 @@
-"""How well laws predict what they have not seen: more compute (rolling origin), and new mixtures (kept out by group).
+"""How well laws predict what they have not seen: more compute, larger models (origins), and new mixtures (groups).
 
-This is what laws are weighed by and what prediction intervals are calibrated with. In-sample error is never used.
+Laws are weighed by the errors on more compute and on new mixtures, and prediction intervals are calibrated with all
+three. In-sample error is never used.
 """
 
 from __future__ import annotations
@@ -20,34 +21,42 @@ ORIGINS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the rows that are fitted, where
 MAX_LEVELS = 8
 LAST_LEVELS = 4
 LEVEL_GAP = 0.2  # budgets closer than this in log C are one level
+MIN_SIZES = 3  # model sizes that a law must have seen to be asked about larger ones
 DECADE = math.log(10)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to fit and rows to predict, each (n,) of bool; `reach` is log(C / largest fitted C) by row, at least 0."""
+    """Rows to fit and rows to predict.
 
-    kind: str  # "compute" or "mixture"
+    Attributes:
+        kind: `compute`, `params` or `mixture`: what the test rows are beyond.
+        fit, test: of the rows, each (n,).
+        reach: log(C or N / the largest fitted), at least 0, zeros between mixtures, shape (n,).
+    """
+
+    kind: str
     fit: NDArray[np.bool_]
     test: NDArray[np.bool_]
     reach: Array
 
 
-def make_splits(flops: Array, mixture_group: NDArray[np.int64], min_rows: int, seed: int) -> list[Split]:
-    """Rolling origins over compute and folds over mixtures.
+def make_splits(flops: Array, params: Array, mixture_group: NDArray[np.int64], min_rows: int, seed: int) -> list[Split]:
+    """Rolling origins over compute and over model size, and folds over mixtures.
 
     Args:
         flops: C by row, shape (n,).
+        params: N by row, shape (n,).
         mixture_group: index of each row's mixture, shape (n,).
         min_rows: the fewest rows that a fit needs; smaller origins are left out.
         seed: of the folds.
     """
-    log_c = np.log(flops)
     splits = []
-    for edge in _origins(log_c):
-        fit = log_c <= edge
-        if fit.sum() >= min_rows and not fit.all():
-            splits.append(Split("compute", fit, ~fit, np.maximum(log_c - log_c[fit].max(), 0.0)))
+    for kind, scale, fewest in (("compute", np.log(flops), 1), ("params", np.log(params), MIN_SIZES)):
+        for edge in _origins(scale):
+            fit = scale <= edge
+            if fit.sum() >= min_rows and not fit.all() and len(np.unique(scale[fit].round(6))) >= fewest:
+                splits.append(Split(kind, fit, ~fit, np.maximum(scale - scale[fit].max(), 0.0)))
     groups = np.unique(mixture_group)
     if len(groups) >= 2 * FOLDS:
         fold = np.random.default_rng((seed, 5)).permutation(len(groups)) % FOLDS
@@ -58,14 +67,14 @@ def make_splits(flops: Array, mixture_group: NDArray[np.int64], min_rows: int, s
     return splits
 
 
-def _origins(log_c: Array) -> Array:
-    """The largest log C that each origin fits: the last levels of a design of few budgets, else quantiles."""
-    values = np.unique(log_c.round(6))
+def _origins(scale: Array) -> Array:
+    """The largest log C or log N that each origin fits: the last levels of a design that has few, else quantiles."""
+    values = np.unique(scale.round(6))
     gaps = np.flatnonzero(np.diff(values) > LEVEL_GAP)
     spans = np.append(values[gaps], values[-1]) - np.append(values[0], values[gaps + 1])
     if 1 <= len(gaps) < MAX_LEVELS and spans.max() <= 2 * LEVEL_GAP:
         return np.asarray(values[gaps][-LAST_LEVELS:] + 1e-6)
-    ordered = np.sort(log_c)
+    ordered = np.sort(scale)
     return np.unique([ordered[max(0, round(share * len(ordered)) - 1)] for share in ORIGINS])
 
 
@@ -75,14 +84,14 @@ class TransferError:
 
     Attributes:
         compute, mixture: mean absolute log-error over the splits of each kind; NaN where there were none.
-        quantile: 90% quantile of |log-error| / growth(reach), the larger of the two kinds'; splits count alike.
-        tests: how many compute levels were predicted.
+        quantile: by kind of split, the 90% quantile of |log-error| / growth(reach); splits count alike.
+        tests: by kind, how many splits there were.
     """
 
     compute: float
     mixture: float
-    quantile: float
-    tests: int
+    quantile: dict[str, float]
+    tests: dict[str, int]
 
     @property
     def score(self) -> float:
@@ -90,10 +99,17 @@ class TransferError:
         parts = [value for value in (self.compute, self.mixture) if np.isfinite(value)]
         return float(np.sqrt(np.mean(np.square(parts)))) if parts else float("nan")
 
-    def half_width(self, reach: Array, level: float) -> Array:
-        """Half the width of a prediction interval in log L, at log(C / largest C) of `reach`."""
-        scale = stats.norm.ppf(0.5 + level / 2) / stats.norm.ppf(0.95)
-        return np.asarray(self.quantile * scale * growth(reach))
+    def half_width(self, flops_reach: Array, params_reach: Array, level: float) -> Array:
+        """Half the width of a prediction interval in log L, at logs of (C / largest C) and (N / largest N).
+
+        The widest of what each kind of transfer asks for; that to larger models counts at larger models alone.
+        """
+        reaches = {"compute": flops_reach, "params": params_reach, "mixture": np.zeros_like(flops_reach)}
+        widths = [
+            np.where((reaches[kind] > 0) | (kind != "params"), quantile * growth(reaches[kind]), 0.0)
+            for kind, quantile in self.quantile.items()
+        ]
+        return np.asarray(np.max(widths, axis=0) * stats.norm.ppf(0.5 + level / 2) / stats.norm.ppf(0.95))
 
 
 def growth(reach: Array) -> Array:
@@ -109,16 +125,16 @@ def measure(splits: Sequence[Split], predicted: Array, observed: Array) -> Trans
         predicted: of every row by the fit of each split, shape (S, n).
         observed: shape (n,); NaN for rows that do not count.
     """
-    means: dict[str, list[float]] = {"compute": [], "mixture": []}
-    scaled: dict[str, list[Array]] = {"compute": [], "mixture": []}
+    means: dict[str, list[float]] = {}
+    scaled: dict[str, list[Array]] = {}
     for split, row in zip(splits, log_errors(splits, predicted, observed), strict=True):
         here = np.isfinite(row)
         if here.any():
-            means[split.kind].append(float(row[here].mean()))
-            scaled[split.kind].append(row[here] / growth(split.reach[here]))
-    quantiles = [_quantile(parts) for parts in scaled.values() if parts]
-    compute, mixture = (float(np.mean(part)) if part else float("nan") for part in means.values())
-    return TransferError(compute, mixture, max(quantiles, default=float("nan")), len(means["compute"]))
+            means.setdefault(split.kind, []).append(float(row[here].mean()))
+            scaled.setdefault(split.kind, []).append(row[here] / growth(split.reach[here]))
+    compute, mixture = (float(np.mean(means.get(kind, [float("nan")]))) for kind in ("compute", "mixture"))
+    quantile = {kind: _quantile(parts) for kind, parts in scaled.items()}
+    return TransferError(compute, mixture, quantile, {kind: len(parts) for kind, parts in scaled.items()})
 
 
 def log_errors(splits: Sequence[Split], predicted: Array, observed: Array) -> Array:

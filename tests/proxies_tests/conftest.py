@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mixlab.batches import Batches
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe, RunSpec
@@ -32,7 +33,7 @@ def spec() -> RunSpec:
         shape=ModelShape(depth=2, width=16, vocab_size=64, context=16),
         tokens=(640, 1280, 2560),
         seed=1,
-        recipe=Recipe(learning_rate=0.005, batch_sequences=4, warmup_steps=3),
+        recipe=Recipe(learning_rate=0.005, batches=Batches.constant(4), warmup_steps=3),
         corpus="test",
         eval_tokens=128,
     )

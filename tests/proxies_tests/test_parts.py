@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mixlab.batches import Batches
 from mixlab.config import ProxyConfig
-from mixlab.errors import CorpusError
+from mixlab.errors import ConfigError, CorpusError
 from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
@@ -23,7 +24,7 @@ from proxies.checkpoint import Trunk, load_trunk, save_trunk
 from proxies.functions import cross_entropy, unit_scale
 from proxies.model import Stack, parameter_shapes
 from proxies.optim import AdamW
-from proxies.recipe import batch_sequences, make_recipe
+from proxies.recipe import batch_sequences, growing_batches, make_recipe
 from proxies.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
 from proxies.schedule import branch_factor, decay_factor, trunk_factor
 
@@ -73,7 +74,7 @@ def test_members_share_nothing() -> None:
 
 
 def test_adamw_equals_torchs_own() -> None:
-    recipe = Recipe(learning_rate=0.01, batch_sequences=1, warmup_steps=1, clip_norm=1e9)
+    recipe = Recipe(learning_rate=0.01, batches=Batches.constant(1), warmup_steps=1, clip_norm=1e9)
     shape = ModelShape(depth=2, width=64, vocab_size=8, context=8)  # the base width: all multipliers are 1
     ours = Stack(shape, [0], CPU)
     theirs = {name: p.detach().clone().requires_grad_() for name, p in ours.parameters().items()}
@@ -101,7 +102,7 @@ def test_clipping_is_by_member() -> None:
     flat = torch.zeros(2, SHAPE.params, requires_grad=True)
     flat.grad = torch.zeros(2, SHAPE.params)
     flat.grad[0], flat.grad[1, 0] = 100.0, 0.5
-    recipe = Recipe(learning_rate=0.0, batch_sequences=1, warmup_steps=1)
+    recipe = Recipe(learning_rate=0.0, batches=Batches.constant(1), warmup_steps=1)
     optimizer = AdamW(flat, SHAPE, [recipe, recipe])
     optimizer.step(0, 1.0)
     assert torch.linalg.vector_norm(optimizer.first, dim=1) / 0.1 == pytest.approx([1.0, 0.5], rel=1e-4)
@@ -142,7 +143,7 @@ def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
     tokens = {"a": np.arange(1000, dtype=np.uint16), "b": np.arange(1000, 2000, dtype=np.uint16)}
 
     def first_windows(weight: float) -> list[int]:
-        sampler = Sampler(tokens, [Stretch(Mixture({"a": weight, "b": 1 - weight}), 20)], 3, 10, 4)
+        sampler = Sampler(tokens, [Stretch(Mixture({"a": weight, "b": 1 - weight}), 20)], 3, 10, Batches.constant(4))
         starts = np.concatenate([sampler.batch(step)[:, 0] for step in range(20)])
         return [int(start) for start in starts if start < 1000]
 
@@ -164,8 +165,28 @@ def test_the_batch_grows_with_the_tokens() -> None:
     assert sizes[0] >= 1
     assert sizes[-1] > 8
     fixed = make_recipe(ProxyConfig(batch_tokens=512, learning_rate=0.1), SHAPE, [1000, 5000])
-    assert fixed.batch_sequences == round(512 / 12)
+    assert fixed.batches == Batches.constant(round(512 / 12))
     assert fixed.learning_rate == 0.1
+
+
+@given(tokens=st.integers(10**4, 10**7), context=st.sampled_from([16, 128, 1000]))
+def test_batches_follow_the_rule_wherever_the_run_ends(tokens: int, context: int) -> None:
+    batches = growing_batches(tokens, context)
+    longer = growing_batches(4 * tokens, context)
+    steps = batches.steps(tokens / context)
+    assert longer.stages[: len(batches.stages)] == batches.stages
+    assert abs(batches.sequences(steps) - tokens / context) <= batches.size(steps) / 2 + 1
+    assert batches.sequences(steps) == sum(batches.size(step) for step in range(steps))
+    # A stage begins at a whole step, so at its edge the rule may be one batch ahead.
+    rule = batch_sequences(batches.sequences(steps) * context, context)
+    assert 0.5 <= batches.size(steps) / rule <= 2
+    assert batches.steps(batches.sequences(steps)) == steps
+
+
+def test_batch_stages_are_refused_unless_they_begin_at_zero_and_ascend() -> None:
+    for stages in ((), ((1, 2),), ((0, 2), (0, 4)), ((0, 0),)):
+        with pytest.raises(ConfigError, match="must begin at step 0, ascend and be positive"):
+            Batches(stages)
 
 
 def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ def test_budgets_are_isoflops_and_every_mixture_meets_the_reference_size(study_f
     assert len(at_reference) == len(first_round(study)) == 7
     prior_sizes = {spec.shape for spec in specs if spec.mixture == specs[0].mixture}
     assert prior_sizes == set(study.shapes)
-    replicated = [spec for spec in specs if spec.seed != study.config.seed * 1000]
-    assert len(replicated) == 2
+    seeds = {shape: {spec.seed for spec in specs if spec.shape == shape} for shape in study.shapes}
+    assert [len(seeds[shape]) for shape in study.shapes] == [2 if shape == reference else 1 for shape in study.shapes]
+    assert len(set.union(*seeds.values())) == len(study.shapes) + 1  # no size shares another's luck
 
 
 def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> None:
