@@ -1,4 +1,4 @@
-"""How fast this machine trains a shape, measured in a second: the ground of every time estimate."""
+"""How fast this machine trains, and how many runs to train together: the ground of plans and time estimates."""
 
 from __future__ import annotations
 
@@ -7,23 +7,40 @@ import time
 import torch
 
 from mixlab.flops import training_flops
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
+from mixlab.specs import RunSpec
 from proxies.model import Stack
 from proxies.optim import AdamW
 
+CUDA_MEMBERS = 64
+CPU_MEMBERS = 4
+CPU_TOKENS = 1024  # in a step of a whole stack: beyond that a CPU's caches spill and nothing is gained
 
-def measure_rate(shape: ModelShape, recipe: Recipe, batch: int, device: str, seconds: float = 0.5) -> float:
-    """Training FLOP/s of one process with one thread on `batch` sequences of random tokens."""
+
+def mean_batch(spec: RunSpec) -> int:
+    """Sequences per step, over the longest branch."""
+    steps = spec.steps(spec.tokens[-1])
+    return round(spec.recipe.batches.sequences(steps) / steps)
+
+
+def stack_limit(spec: RunSpec, device: str) -> int:
+    """How many runs like `spec` a process should train together: small steps are mostly overhead, which they share."""
+    if device == "cuda":
+        return CUDA_MEMBERS
+    return max(1, min(CPU_MEMBERS, CPU_TOKENS // (mean_batch(spec) * spec.shape.context)))
+
+
+def measure_rate(spec: RunSpec, device: str, seconds: float = 0.5) -> float:
+    """Training FLOP/s of one process with one thread, on random tokens, in stacks of runs like `spec`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    shape, members, batch = spec.shape, stack_limit(spec, device), mean_batch(spec)
     try:
-        stack = Stack(shape, [0], torch.device(device))
-        optimizer = AdamW(stack.flat, shape, [recipe])
-        tokens = torch.randint(shape.vocab_size, (1, batch, shape.context + 1), device=device)
+        stack = Stack(shape, list(range(members)), torch.device(device))
+        optimizer = AdamW(stack.flat, shape, [spec.recipe] * members)
+        tokens = torch.randint(shape.vocab_size, (members, batch, shape.context + 1), device=device)
 
         def step(index: int) -> None:
-            stack.losses(tokens).mean().backward()
+            stack.losses(tokens).mean(dim=(1, 2)).sum().backward()
             optimizer.step(index, 1.0)
 
         step(0)
@@ -36,4 +53,4 @@ def measure_rate(shape: ModelShape, recipe: Recipe, batch: int, device: str, sec
         elapsed = time.perf_counter() - started
     finally:
         torch.set_num_threads(threads)
-    return training_flops(shape, done * batch * shape.context) / elapsed
+    return training_flops(shape, done * tokens[..., 1:].numel()) / elapsed

@@ -18,7 +18,7 @@ from mixlab.specs import RunSpec
 from mixlab.units import format_flops, format_quantity, format_seconds
 from proxies.device import resolve_device
 from proxies.speed import measure_rate
-from sweeps.driver import CUDA_STACK, first_specs, open_study, run_sweep, worker_count
+from sweeps.driver import first_specs, open_study, run_sweep, worker_count
 from sweeps.executors.base import Executor
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
@@ -60,11 +60,10 @@ def sweep(
         plan = _plan(folder, study, worker_count(study, workers))
         print_json(plan) if as_json else _show_plan(study, plan)
         return 0
-    stack = CUDA_STACK if resolve_device(study.config.proxies.device) == "cuda" else 1
     tracker = make_tracker(study.config.tracking, study.config.name, folder.root)
     with ProgressWatcher("sweep") as watcher:
         maker = EXECUTORS[executor](folder, study, workers)
-        outcome = run_sweep(folder, maker, tracker, watcher, stack=stack, storage=storage)
+        outcome = run_sweep(folder, maker, tracker, watcher, storage=storage)
     counts = {s: sum(r.status == s for r in outcome.records) for s in ("done", "diverged", "failed")}
     points = sum(len(record.points) for record in outcome.records)
     result = {"runs": len(outcome.records), **counts, "points": points, "table": str(folder.runs)}
@@ -157,18 +156,11 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, devi
     # Processes that share caches and memory are slower than one alone.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tried = {
-            shape: [pool.submit(measure_rate, shape, spec.recipe, _mean_batch(spec), device) for _ in range(workers)]
-            for shape, spec in examples.items()
+            shape: [pool.submit(measure_rate, spec, device) for _ in range(workers)] for shape, spec in examples.items()
         }
         rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}
     domains = len(study.inventory.domains)
     return sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
-
-
-def _mean_batch(spec: RunSpec) -> int:
-    """Sequences per step over the longest branch."""
-    steps = spec.steps(spec.tokens[-1])
-    return round(spec.recipe.batches.sequences(steps) / steps)
 
 
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:

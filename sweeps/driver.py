@@ -27,8 +27,6 @@ from sweeps.plan import Study, design_specs, proposal_specs, stacks
 from sweeps.study import MixtureStudy
 from sweeps.tracking import Tracker
 
-CUDA_STACK = 64
-
 
 class Watcher:
     """What a driver reports to; the base class ignores everything."""
@@ -96,7 +94,6 @@ def run_sweep(
     tracker: Tracker,
     watcher: Watcher,
     *,
-    stack: int = 1,
     storage: str | None = None,
 ) -> Outcome:
     """Make all rounds of a study's sweep and write runs.parquet.
@@ -106,7 +103,6 @@ def run_sweep(
         executor: who makes the jobs.
         tracker: where runs are logged besides.
         watcher: who is told.
-        stack: how many runs an executor's worker trains together.
         storage: an Optuna storage URL in place of the study's own file.
 
     Raises:
@@ -133,7 +129,7 @@ def run_sweep(
                 specs = proposal_specs(study, fresh, first=len(mixtures))
             for mixture in fresh:
                 optuna_study.add(mixture)
-            make_runs(specs, ledger, executor, tracker, watcher, study.config.objective_weights, stack)
+            make_runs(specs, ledger, executor, tracker, watcher, study.config.objective_weights)
             mixtures += fresh
             planned += specs
             _tell(optuna_study, study, mixtures, ledger.records())
@@ -150,16 +146,18 @@ def make_runs(
     tracker: Tracker,
     watcher: Watcher,
     objective: Mapping[str, float],
-    stack: int = 1,
 ) -> None:
-    """Make those of `specs` that the ledger does not have, or has as failed; each goes to the ledger as it ends."""
+    """Make those of `specs` that the ledger does not have, or has as failed; each goes to the ledger as it ends.
+
+    What is trained together is settled by `specs` alone, so that a sweep which was interrupted comes to the same
+    numbers. Where a stack's records were torn apart, it is made again whole and its known records stay.
+    """
     known = {run_id: record for run_id, record in ledger.records().items() if record.status != "failed"}
     for warning in ledger.warnings:
         watcher.warn(warning)
     ledger.warnings.clear()
-    missing = [spec for spec in specs if spec.run_id not in known]
-    jobs = stacks(missing, stack)
-    watcher.plan(jobs, done=len(specs) - len(missing))
+    jobs = [job for job in stacks(specs, executor.stack_limit) if any(spec.run_id not in known for spec in job)]
+    watcher.plan(jobs, done=len(specs) - sum(len(job) for job in jobs))
     if not jobs:
         return
     events = executor.run(jobs)
@@ -171,9 +169,10 @@ def make_runs(
                 watcher.warn(f"a worker died (exit code {event.exit_code}); its job starts again")
             elif isinstance(event, Finished):
                 for record in event.records:
-                    ledger.write(record)
-                    if record.status == "done":
-                        tracker.log(record, dict(objective))
+                    if record.run_id not in known:
+                        ledger.write(record)
+                        if record.status == "done":
+                            tracker.log(record, dict(objective))
                     watcher.finished(record)
     finally:
         close: Callable[[], None] | None = getattr(events, "close", None)

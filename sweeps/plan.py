@@ -7,7 +7,8 @@ all sizes; the prior and one extreme mixture once more with other seeds, the mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,12 +172,15 @@ def evaluation_flops(spec: RunSpec, domains: int) -> float:
     return len(spec.tokens) * domains * spec.eval_tokens * forward_flops_per_token(spec.shape)
 
 
-def stacks(specs: Sequence[RunSpec], limit: int) -> list[tuple[RunSpec, ...]]:
-    """Group runs that can be trained together, at most `limit` members each, costliest group first."""
+def stacks(specs: Sequence[RunSpec], limit: Callable[[RunSpec], int]) -> list[tuple[RunSpec, ...]]:
+    """Group runs that can be trained together, at most `limit(spec)` of a kind, costliest group first."""
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
         recipe = spec.recipe
         key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batches, recipe.warmup_steps)
         groups.setdefault(key, []).append(spec)
-    jobs = [tuple(group[start : start + limit]) for group in groups.values() for start in range(0, len(group), limit)]
+    jobs = []
+    for group in groups.values():
+        count = math.ceil(len(group) / limit(group[0]))
+        jobs += [tuple(group[index::count]) for index in range(count)]
     return sorted(jobs, key=lambda job: -sum(spec.flops for spec in job))

@@ -49,6 +49,10 @@ Event = Progress | Finished | Restarted
 class Executor(Protocol):
     """Makes jobs."""
 
+    def stack_limit(self, spec: RunSpec) -> int:
+        """How many runs like `spec` a worker should train together: part of what a run comes to, down to rounding."""
+        ...
+
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Make all `jobs`, yielding events; exactly one `Finished` per job. Closing the iterator stops the workers."""
         ...

@@ -19,7 +19,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from mixlab.errors import MixlabError
-from mixlab.specs import RunRecord
+from mixlab.specs import RunRecord, RunSpec
+from proxies.speed import stack_limit
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
 
 REPORT_SECONDS = 0.3
@@ -44,6 +45,10 @@ class LocalExecutor:
 
     def __init__(self, corpus: Path, workers: int, device: str = "cpu", checkpoints: Path | None = None) -> None:
         self._corpus, self._count, self._device, self._checkpoints = corpus, workers, device, checkpoints
+
+    def stack_limit(self, spec: RunSpec) -> int:
+        """See `Executor.stack_limit`."""
+        return stack_limit(spec, self._device)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """See `Executor.run`; jobs start in the order given."""

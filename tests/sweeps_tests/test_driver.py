@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mixlab.errors import SweepError
 from mixlab.folder import StudyFolder
 from mixlab.specs import RunRecord
 from sweeps.driver import Watcher, first_specs, open_study, run_sweep
-from sweeps.executors.base import Finished, Job, Progress, Restarted
+from sweeps.executors.base import Event, Finished, Job, Progress, Restarted
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
 from sweeps.study import MixtureStudy
@@ -45,11 +46,11 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
     assert np.allclose(frame["loss"], 0.6 * frame["loss.count"] + 0.4 * frame["loss.words"])
     stamps = {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
 
-    class Nothing:
-        def run(self, jobs: object) -> object:
+    class Nothing(LocalExecutor):
+        def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
             raise AssertionError("a finished run was repeated")
 
-    run_sweep(study_folder, Nothing(), NoTracker(), Watcher())  # type: ignore[arg-type]
+    run_sweep(study_folder, Nothing(study_folder.corpus, 1), NoTracker(), Watcher())
     assert stamps == {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
     pd.testing.assert_frame_equal(table(study_folder), frame)
 

@@ -65,7 +65,7 @@ def test_budgets_are_isoflops_and_every_mixture_meets_the_reference_size(study_f
 
 def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> None:
     specs = first_specs(open_study(study_folder))
-    jobs = stacks(specs, 4)
+    jobs = stacks(specs, lambda spec: 4)
     assert sorted(spec.run_id for job in jobs for spec in job) == sorted(spec.run_id for spec in specs)
     assert max(len(job) for job in jobs) == 4
     assert all(len({(spec.shape, spec.tokens) for spec in job}) == 1 for job in jobs)
