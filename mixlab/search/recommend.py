@@ -104,7 +104,11 @@ class _Question:
     prior: Mixture | None
 
     def tokens_at(self, params: float) -> float:
-        return self.tokens if self.tokens is not None else float(self.cost.tokens(self.flops, params))
+        return float(self.each_tokens_at(np.array([params]))[0])
+
+    def each_tokens_at(self, params: np.ndarray) -> np.ndarray:
+        """D at each N, both of shape (M,)."""
+        return self.cost.tokens(self.flops, params) if self.tokens is None else np.full(len(params), self.tokens)
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,8 @@ def _optimise(
             return _Optimum(mixture, question.params, question.tokens_at(question.params), False)
         h = mixture.array(draw.domains) if mixture is not None else None
 
-        def loss(params: float, h: np.ndarray | None = h) -> float:
-            return float(draw.predict(h, params, question.tokens_at(params))[0])
+        def loss(params: np.ndarray, h: np.ndarray | None = h) -> np.ndarray:
+            return draw.predict(h, params, question.each_tokens_at(params))
 
         before = n
         n, at_edge = minimise_size(loss, question.low, question.high)

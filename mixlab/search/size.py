@@ -1,4 +1,4 @@
-"""The best model size at a budget: one bounded search in log N, with D following from C."""
+"""The best model size at a budget: a bounded search in log N, all of a grid at once, with D following from C."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
 from mixlab.flops import six_nd
 
 GRID = 33
+ZOOMS = 3  # each narrows the grid to two of its steps
 EDGE = 0.02  # in log N: how near the end of the bracket counts as at its end
 
 
@@ -46,14 +46,19 @@ def bracket(params_range: tuple[float, float], flops: float, max_flops: float) -
     return low / 2 if reach == 1.0 else low, high * 2 * math.sqrt(reach)
 
 
-def minimise_size(loss: Callable[[float], float], low: float, high: float) -> tuple[float, bool]:
-    """N in [low, high] with the smallest `loss(N)`, and whether it lies at an end of the bracket."""
-    grid = np.linspace(math.log(low), math.log(high), GRID)
-    values = [loss(math.exp(x)) for x in grid]
-    best = int(np.argmin(values))
-    left, right = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
-    found = minimize_scalar(
-        lambda x: loss(math.exp(x)), bounds=(left, right), method="bounded", options={"xatol": 1e-4}
-    )
-    x = float(found.x) if found.fun <= values[best] else float(grid[best])
-    return math.exp(x), bool(x - grid[0] < EDGE or grid[-1] - x < EDGE)
+def minimise_size(
+    loss: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float
+) -> tuple[float, bool]:
+    """N in [low, high] with the smallest `loss`, and whether it lies at an end of the bracket.
+
+    Args:
+        loss: sizes (M,) -> losses (M,).
+        low, high: the bracket.
+    """
+    left, right = start, end = math.log(low), math.log(high)
+    for _ in range(1 + ZOOMS):
+        grid = np.linspace(left, right, GRID)
+        best = int(np.argmin(loss(np.exp(grid))))
+        left, right = grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)]
+    x = float(grid[best])
+    return math.exp(x), bool(x - start < EDGE or end - x < EDGE)
