@@ -367,8 +367,8 @@ def _epochs(space: MixtureSpace | None, best: _Optimum) -> dict[str, float]:
 
 
 def _spread(values: list[float], point: float) -> tuple[float, float]:
-    """The middle `LEVEL` of the draws' values; without draws the point itself."""
+    """The middle `LEVEL` of the draws, widened to the point, from which refits may shrink; without draws the point."""
     if not values:
         return point, point
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return min(float(low), point), max(float(high), point)
