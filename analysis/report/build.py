@@ -6,6 +6,7 @@ is JSON inside a `<script type="application/json">`, escaped by jinja2's `tojson
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def render(picture: Picture) -> str:
         colours=domain_colours(picture.table.domains),
         figures={name: Markup(svg) for name, svg in _figures(picture).items()},
         frontier=[vars(point) for point in picture.frontier],
+        nearest=_nearest(picture),
         largest=float(picture.table.flops().max()),
         runs=runs_table(picture),
         outcome=outcome(picture.verification) if picture.verification is not None else None,
@@ -181,6 +183,14 @@ def _cell(column: str, value: Any) -> tuple[str, str]:
             return f"{number:.4f}", repr(number)
         return format_flops(number) if column.startswith("flops") else format_quantity(number), repr(number)
     return str(value), str(value)
+
+
+def _nearest(picture: Picture) -> int:
+    """The step of the frontier at the answer's budget, where the slider begins."""
+    if picture.answer is None or not picture.frontier:
+        return 0
+    wanted = math.log(picture.answer.flops)
+    return min(range(len(picture.frontier)), key=lambda step: abs(math.log(picture.frontier[step].flops) - wanted))
 
 
 def _figures(picture: Picture) -> dict[str, str]:
