@@ -151,9 +151,10 @@ def require_support(law: Law, rows: Observations) -> None:
             "add runs (more mixtures, sizes or budgets), or choose a law with fewer parameters",
         )
     if "unique" in law.needs and not states_supply(rows):
+        columns = "the columns `unique.<domain>`" if K else "the column `unique_tokens`"
         raise FitError(
             f"the law `{law.name}` needs to know how many unique tokens there are, but the table does not say",
-            f"add the column{'s `unique.<domain>`' if K else ' `unique_tokens`'}, or use --law auto",
+            f"add {columns}, give --unique to `mixlab recommend`, or use --law auto",
         )
     words = {"params": "model sizes N", "tokens": "token counts D", "mixture": "mixtures"}
     missing = law.needs & words.keys() - varying(rows)

@@ -95,6 +95,12 @@ class Surface:
         """The same objective where there is more or less text."""
         return replace(self, unique=unique, point=replace(self.point, unique=unique))
 
+    @property
+    def blind_to_repeats(self) -> tuple[str, ...]:
+        """The laws among the members that take repeated text for fresh text."""
+        recipes = [recipe for members in self.choice.members.values() for recipe, _ in members]
+        return tuple(sorted({recipe.law for recipe in recipes if "epochs" not in recipe.form.takes}))
+
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at h (M, K) or (K,), N, D: shape (M,)."""
         return self.point.predict(mixture, params, tokens)
