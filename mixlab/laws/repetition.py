@@ -24,7 +24,7 @@ from mixlab.laws.base import Array, Observations, Points
 from mixlab.laws.effective import EffectiveData, Shares
 
 # The published R*, to within a factor of 1.6 (two standard deviations). Rows of few epochs hardly tell R* from beta:
-# with a prior four times as wide it ends anywhere between 15 and 50 (EXPERIMENTS.md).
+# with a prior four times as wide it ends between 19 and 51, by the rows and Huber's threshold (EXPERIMENTS.md).
 REPEATS_PRIOR = (float(np.log(15.0)), 0.25)
 REPEATS_BOX = (0.05, 1e5)  # from repeats that are worth nothing to repeats as good as fresh text
 
