@@ -236,6 +236,7 @@ def predict_table(
 ) -> dict[str, Prediction]:
     """The surface's predictions for the rows of a table, by target."""
     mixture, params, tokens = _points(surface.domains, table)
+    surface = surface.with_supply(_supply(surface.domains, table))
     predicted = surface.predict_targets(mixture, params, tokens)
     result = {}
     for name in targets:
@@ -275,6 +276,11 @@ def _points(domains: tuple[str, ...], table: RunTable) -> tuple[Array | None, Ar
             )
     order = [table.domains.index(name) for name in domains]
     return table.mixtures()[:, order], params, tokens
+
+
+def _supply(domains: tuple[str, ...], table: RunTable) -> Array:
+    """Unique tokens of each row in the law's order, shape (n, K), or (n, 1); `inf` where they are not known."""
+    return table.unique()[:, [table.domains.index(name) for name in domains]] if domains else table.unique()
 
 
 def _finite_rows(table: RunTable, targets: Sequence[str]) -> tuple[RunTable, int]:

@@ -7,6 +7,7 @@ TABLES is a folder with the published run tables; every split fits the smaller r
     compute    L(N, D), the lowest 80% of compute -> the rest: mean relative error, %
     regmix     512 or 64 mixtures at one scale -> 64 others of 1,000 times the size: Spearman by target, and its mean
     joint      L(N, D, h), smaller models -> larger ones: mean relative error, %
+    epochs     L(N, D, U), few epochs -> more: mean relative error, %, and the published law at its own constants
 
 with the share of held-out rows inside the 90% prediction interval and the interval's median width.
 """
@@ -25,6 +26,8 @@ import pandas as pd
 
 from analysis.backtest import Backtest, Split, backtest
 from mixlab.errors import FitError
+from mixlab.laws.fit import huber
+from mixlab.laws.repetition import MUENNIGHOFF
 from mixlab.runs import RunTable
 
 TRAINED_ON = 0.8
@@ -69,6 +72,21 @@ def joint_splits(folder: Path) -> Iterator[tuple[str, Split]]:
         table = pd.read_csv(folder / f"mixinglaws_{file}.csv").dropna(subset=["loss.avg_pile"])
         small, large = table[table["size"].isin(SIZES[:largest])], table[table["size"] == SIZES[largest]]
         yield f"{file} -> {SIZES[largest]}", Split(RunTable.from_frame(small), RunTable.from_frame(large))
+
+
+def epoch_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+    """Rows of the published fit and all rows, which hold runs that overfit: their loss rises with D."""
+    table = RunTable.read(folder / "datablations_repeats.csv")
+    for name, rows in (("published rows", table.where("in_paper_fit == 1")), ("all rows", table)):
+        for few, more in ((4.5, 16), (16, 1e6)):
+            test = rows.where(f"epochs > {few} and epochs <= {more}")
+            limit = f"{more:g}" if more < 1e6 else "more"
+            yield f"{name}, {few:g} -> {limit}", Split(rows.where(f"epochs <= {few}"), test)
+
+
+def published(table: RunTable) -> np.ndarray:
+    """What the law of Muennighoff et al. 2023 says of each row, at their constants."""
+    return MUENNIGHOFF.loss(table.params(), table.tokens(), table.unique()[:, 0])
 
 
 def score(split: Split, target: str, law: str) -> Backtest | None:
@@ -118,6 +136,16 @@ def main() -> None:
     for name, split in joint_splits(options.tables):
         laws = options.law or ["auto", "joint", "joint-additive", "gp"]
         show(name, "loss.avg_pile", split, laws, "mean_relative_error", {})
+    rows = RunTable.read(options.tables / "datablations_repeats.csv").where("in_paper_fit == 1")
+    loss, predicted = rows.column("loss"), published(rows)
+    r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
+    objective = huber(np.log(predicted / loss), 1e-3).sum()
+    print(f"published law on its {len(rows)} rows: R2 {r2:.7f}, Huber objective {objective:.9f}")
+    for name, split in epoch_splits(options.tables):
+        laws = options.law or ["auto", "repetition", "effective-repetition", "additive-data"]
+        show(name, "loss", split, laws, "mean_relative_error", {})
+        error = np.mean(np.abs(published(split.test) / split.test.column("loss") - 1))
+        print(f"{'':24s} published constants, fitted to rows of both sides {100 * error:.4g}")
 
 
 if __name__ == "__main__":

@@ -196,22 +196,9 @@ class RunTable:
         return np.column_stack(known)
 
     def unique_tokens(self) -> dict[str, float]:
-        """Supply by domain from `unique.<domain>` columns.
-
-        Raises:
-            RunTableError: when a column holds several values: one supply is needed for one recommendation.
-        """
-        supply = {}
-        for name in self.domains:
-            if f"unique.{name}" in self.frame.columns:
-                values = np.unique(self.column(f"unique.{name}"))
-                if len(values) != 1:
-                    raise RunTableError(
-                        f"column `unique.{name}` must hold one supply, but holds {len(values)} values",
-                        "choose rows with --where, or give --unique",
-                    )
-                supply[name] = float(values[0])
-        return supply
+        """The supply that the table states, by domain, or without mixtures under `tokens`; the largest of its rows."""
+        columns = {name: f"unique.{name}" for name in self.domains} or {"tokens": "unique_tokens"}
+        return {name: float(self.column(column).max()) for name, column in columns.items() if self.has(column)}
 
 
 def load_runs(path: str | Path) -> RunTable:

@@ -82,6 +82,12 @@ class Points:
         """Mean log N and log D."""
         return float(np.mean(self.x)), float(np.mean(self.y))
 
+    @property
+    def repeated(self) -> Array:
+        """The share of each point's tokens that were seen before, shape (M,): the sum of max(h_i D - U_i, 0) / D."""
+        shares = self.mixture if self.mixture.shape[1] else np.ones((len(self), 1))
+        return np.maximum(shares - self.unique / self.tokens[:, None], 0.0).sum(axis=1)
+
     def relative_to(self, centre: tuple[float, float]) -> Self:
         """N in units of e^centre[0], D and U in units of e^centre[1]: amplitudes are then of the order of the loss."""
         n, d = math.exp(centre[0]), math.exp(centre[1])
@@ -160,8 +166,8 @@ class Law(Protocol):
     """
 
     name: str
-    needs: frozenset[str]  # of "params", "tokens", "mixture": what must vary in the rows
-    takes: frozenset[str]  # what may vary without being lost on it; empty for a baseline, which is no law
+    needs: frozenset[str]  # of "params", "tokens", "mixture", which must vary in the rows, and "unique": must be stated
+    takes: frozenset[str]  # of these and "epochs": what may vary without being lost on it; empty for a baseline, no law
 
     def size(self, domains: int) -> int:
         """P, the number of parameters for K domains."""

@@ -69,8 +69,8 @@ class EffectiveData(ParametricLaw):
             reducible * (gamma * log_sum - p * log_u - q * log_v),
             by_v * worth.by_g,
         )
-        by_domain = (by_v[:, :, None] * part for part in (worth.by_k, worth.by_d) if part is not None)
-        return E + reducible, np.concatenate([np.stack(columns, axis=-1), *by_domain], axis=-1)
+        parts = (part for part in (worth.by_k, worth.by_d, worth.by_r) if part is not None)
+        return E + reducible, np.concatenate([np.stack(columns, axis=-1), *(by_v[:, :, None] * p for p in parts)], -1)
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M); cheaper than `evaluate`, since a search asks for nothing else."""
@@ -84,11 +84,12 @@ class EffectiveData(ParametricLaw):
         beta = np.exp(theta[:, 3, None])
         if self.concave:
             # At a share of 0 the slope is infinite: take that of the smallest share.
-            touched = Points(np.maximum(at.mixture, SMALLEST_SHARE), at.params, at.tokens, at.unique)
-            slope = self._worth(theta, touched).by_k / touched.mixture
+            at = Points(np.maximum(at.mixture, SMALLEST_SHARE), at.params, at.tokens, at.unique)
+            slope = self._worth(theta, at).by_k / self._shares(theta, at).counted
         else:
-            slope = np.exp(theta[:, None, HEAD:] - self._worth(theta, at).log_total[:, :, None])
-        return np.asarray((-beta * reducible * q)[:, :, None] * slope)
+            k = theta[:, None, HEAD : HEAD + at.mixture.shape[1]]
+            slope = np.exp(k - self._worth(theta, at).log_total[:, :, None])
+        return np.asarray((-beta * reducible * q)[:, :, None] * slope * self._shares(theta, at).by_h)
 
     def prior(self, domains: int) -> tuple[Array, Array]:
         mean, deviation = super().prior(domains)
@@ -132,7 +133,7 @@ class EffectiveData(ParametricLaw):
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         E, A, alpha, beta, gamma, g = (float(value) for value in np.exp(theta[:HEAD]))
         K = max(1, len(domains))
-        k, d = theta[HEAD : HEAD + K], theta[HEAD + K :]
+        k, d = theta[HEAD : HEAD + K], theta[HEAD + K : HEAD + 2 * K] if self.concave else ()
         top = float(k.max())
         found = {
             "E": E,
@@ -158,32 +159,63 @@ class EffectiveData(ParametricLaw):
         reducible = np.exp(np.clip(gamma * log_sum, -60, 60))
         return E, reducible, p, 1 - p, log_u, log_v, log_sum, worth
 
-    def _worth(self, theta: Array, at: Points) -> _Worth:
+    def _shares(self, theta: Array, at: Points) -> Shares:
+        """What each domain's tokens count for: here all of them."""
         h = at.mixture if at.mixture.shape[1] else np.ones((len(at), 1))
-        K = h.shape[1]
+        return Shares(h[None], np.ones_like(h[None]), None)
+
+    def _worth(self, theta: Array, at: Points) -> _Worth:
+        shares = self._shares(theta, at)
+        h = shares.counted
+        K = h.shape[2]
         k = theta[:, HEAD : HEAD + K]
         if not self.concave:
             top = k.max(axis=1, keepdims=True)
             worth = np.exp(k - top)
-            total = np.maximum(worth @ h.T, 1e-12)
+            # One product for all fits where they count alike: much faster than one for each.
+            total = worth @ h[0].T if len(h) == 1 else np.matmul(h, worth[:, :, None])[:, :, 0]
+            total = np.maximum(total, 1e-12)
             by_k = worth[:, None, :] * h / total[:, :, None]
-            return _Worth(np.log(total) + top, by_k, np.zeros(total.shape), None)
-        g, own = np.exp(theta[:, 5])[:, None], np.exp(theta[:, None, HEAD + K :])
+            return _Worth(np.log(total) + top, by_k, np.zeros(total.shape), None, shares.by_r(by_k))
+        g, own = np.exp(theta[:, 5])[:, None], np.exp(theta[:, None, HEAD + K : HEAD + 2 * K])
         log_each = own * (k[:, None, :] + np.log(np.maximum(h, 1e-30)))
         scaled = np.where(h > 0, g[:, :, None] * log_each, -np.inf)
         top = scaled.max(axis=2, keepdims=True)
         raised = np.exp(scaled - top)
         total = raised.sum(axis=2, keepdims=True)
         log_total = (np.log(total) + top)[:, :, 0] / g
-        by_d = raised / total * np.where(h > 0, log_each, 0.0)
-        return _Worth(log_total, raised / total * own, by_d.sum(axis=2) - log_total, by_d)
+        by_k, by_d = raised / total * own, raised / total * np.where(h > 0, log_each, 0.0)
+        return _Worth(log_total, by_k, by_d.sum(axis=2) - log_total, by_d, shares.by_r(by_k))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What the tokens of each domain count for, as shares of D.
+
+    Attributes:
+        counted: h_i where every token counts once, else D_i' / D, shape (S, M, K), or (1, M, K) for all fits alike.
+        by_h: its derivative by h_i, of the same shape.
+        log_by_r: the derivative of its logarithm by log R*, of the same shape; None for a law without one.
+    """
+
+    counted: Array
+    by_h: Array
+    log_by_r: Array | None
+
+    def by_r(self, by_k: Array) -> Array | None:
+        """d log(D_eff / D) / d log R*, shape (S, M, 1), from its derivative by log D_i', which is that by k."""
+        return None if self.log_by_r is None else np.sum(by_k * self.log_by_r, axis=2, keepdims=True)
 
 
 @dataclass(frozen=True)
 class _Worth:
-    """log(D_eff / D), shape (S, M), and its derivatives by k (S, M, K), log g (S, M) and d (S, M, K; None if fixed)."""
+    """log(D_eff / D), shape (S, M), and its derivatives.
+
+    By k (S, M, K), log g (S, M), d (S, M, K) and log R* (S, M, 1); the last two None where the law has none.
+    """
 
     log_total: Array
     by_k: Array
     by_g: Array
     by_d: Array | None
+    by_r: Array | None

@@ -26,7 +26,7 @@ class ParametricLaw(ABC):
 
     Attributes:
         name: by which it is asked for.
-        needs, takes: what must vary in the rows, and what may.
+        needs, takes: what the rows must offer, and what may vary in them (see `Law`).
         delta: Huber's threshold on log-residuals.
         starts: random starts beside the informed ones.
     """

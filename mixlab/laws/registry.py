@@ -10,6 +10,7 @@ from mixlab.laws.gp import SUFFIX, WithGaussianProcess
 from mixlab.laws.joint import Joint, JointAdditive
 from mixlab.laws.mixing import LogLinear, PowerMix
 from mixlab.laws.regress import Constant, GradientBoosting, Linear
+from mixlab.laws.repetition import Repetition
 
 _PLAIN: tuple[Law, ...] = (
     Chinchilla(),
@@ -18,6 +19,9 @@ _PLAIN: tuple[Law, ...] = (
     EffectiveData("effective-data", coupled=True, concave=False),
     EffectiveData("additive-data", coupled=False, concave=False),
     EffectiveData("concave-data", coupled=True, concave=True),
+    Repetition("repetition", coupled=False, concave=False),
+    Repetition("effective-repetition", coupled=True, concave=False),
+    Repetition("concave-repetition", coupled=True, concave=True),
     Joint(),
     JointAdditive(),
 )

@@ -20,7 +20,7 @@ from mixlab.laws.base import Array
 from mixlab.laws.blend import Recipe
 from mixlab.laws.bootstrap import groups_of_mixtures
 from mixlab.laws.registry import get_law
-from mixlab.laws.support import SPARE_ROWS, Data, require_support, varying
+from mixlab.laws.support import SPARE_ROWS, Data, require_support, states_supply, varying
 from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, measure
 
 # By what varies in the rows. Where both vary, what the laws miss about a mixture at one size is largely what they miss
@@ -29,6 +29,13 @@ from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, 
 OF_SCALE = ("additive-data", "effective-data")
 OF_MIXTURE = ("loglinear", "effective-data", "concave-data")
 OF_BOTH = ("additive-data+gp", "effective-data+gp", "concave-data+gp", "joint+gp", "joint-additive+gp")
+# Where unique tokens are stated these stand for the forms that take a repeat for fresh text. Rows that repeat nothing
+# cannot tell the two apart, but a larger run of the best mixture may repeat what is scarce.
+COUNTING_REPEATS = {
+    "additive-data": "repetition",
+    "effective-data": "effective-repetition",
+    "concave-data": "concave-repetition",
+}
 BASELINES = ("linear",)
 EMPHASES = (0.0, 0.5, 1.0)
 EARLY = 0.25  # of a run's tokens, left out where runs have many evaluations
@@ -161,10 +168,13 @@ def _carried(data: Data) -> list[str]:
     mixtures, domains = len(np.unique(groups_of_mixtures(data.rows.mixture))), len(data.rows.domains)
     names: list[str] = []
     refusal: FitError | None = None
-    both = {"mixture"} < present
-    for name in (*(OF_BOTH if both else OF_MIXTURE if "mixture" in present else OF_SCALE), *BASELINES):
+    both = "mixture" in present and present & {"params", "tokens"}
+    wanted: tuple[str, ...] = OF_BOTH if both else OF_MIXTURE if "mixture" in present else OF_SCALE
+    if states_supply(data.rows):
+        wanted = tuple(_counting_repeats(name) for name in wanted)
+    for name in (*wanted, *BASELINES):
         law = get_law(name)
-        if law.takes and (present - law.takes or law.needs - present or not present):
+        if law.takes and (present - law.takes or law.needs - present - {"unique"} or not present):
             continue
         try:
             for target in data.losses:
@@ -187,6 +197,12 @@ def _carried(data: Data) -> list[str]:
             "a fit needs runs that differ in model size, tokens or mixture",
         )
     return names
+
+
+def _counting_repeats(name: str) -> str:
+    """The law that tells repeats from fresh text, else the same."""
+    plain, plus, suffix = name.partition("+")
+    return COUNTING_REPEATS.get(plain, plain) + plus + suffix
 
 
 def _splits(data: Data, parameters: int, seed: int) -> list[Split]:

@@ -15,6 +15,7 @@ from mixlab.runs import RunTable
 SPARE_ROWS = 3
 MIN_ROWS = 3
 VARIES = 1e-9
+REPEATS = 0.05  # share of a row's tokens seen before: what fewer repeats can do to a loss is lost in its noise
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def _positive_or_missing(table: RunTable, name: str) -> Array:
 
 
 def varying(rows: Observations) -> frozenset[str]:
-    """Which of params, tokens and mixture take more than one value."""
+    """Which of params, tokens, mixture and epochs take more than one value.
+
+    Epochs vary where text is repeated, and more often in some runs of a mixture than in others.
+    """
     found = set()
     if np.ptp(np.log(rows.params)) > VARIES:
         found.add("params")
@@ -122,14 +126,22 @@ def varying(rows: Observations) -> frozenset[str]:
         found.add("tokens")
     if rows.mixture.shape[1] and np.ptp(rows.mixture, axis=0).max() > VARIES:
         found.add("mixture")
+    if rows.repeated.max() > REPEATS and np.ptp(rows.tokens[:, None] / rows.unique, axis=0).max() > VARIES:
+        found.add("epochs")
     return frozenset(found)
+
+
+def states_supply(rows: Observations) -> bool:
+    """Whether the unique tokens of some text are known."""
+    return bool(np.isfinite(rows.unique).any())
 
 
 def require_support(law: Law, rows: Observations) -> None:
     """Refuse a fit that the rows cannot carry.
 
     Raises:
-        FitError: too few rows or runs, a quantity that never varies, or mixtures that move along too few directions.
+        FitError: too few rows or runs, a quantity that never varies or is not stated, or mixtures that move along too
+            few directions.
     """
     K = len(rows.domains)
     needed = law.size(K) + SPARE_ROWS
@@ -138,8 +150,14 @@ def require_support(law: Law, rows: Observations) -> None:
             f"the law `{law.name}` has {law.size(K)} parameters and needs at least {needed} rows, but got {len(rows)}",
             "add runs (more mixtures, sizes or budgets), or choose a law with fewer parameters",
         )
+    if "unique" in law.needs and not states_supply(rows):
+        columns = "the columns `unique.<domain>`" if K else "the column `unique_tokens`"
+        raise FitError(
+            f"the law `{law.name}` needs to know how many unique tokens there are, but the table does not say",
+            f"add {columns}, give --unique to `mixlab recommend`, or use --law auto",
+        )
     words = {"params": "model sizes N", "tokens": "token counts D", "mixture": "mixtures"}
-    missing = law.needs - varying(rows)
+    missing = law.needs & words.keys() - varying(rows)
     if missing:
         which = " and ".join(words[name] for name in sorted(missing))
         raise FitError(

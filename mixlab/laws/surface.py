@@ -9,7 +9,7 @@ far the members of the blend disagree at the point.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,11 @@ class Draw:
     blends: dict[str, Blend]
     weights: dict[str, float]
     domains: tuple[str, ...]
+    unique: Array
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at each point, shape (M,)."""
-        return self.predict_at(Points.make(mixture, params, tokens, len(self.domains)))
+        return self.predict_at(Points.make(mixture, params, tokens, len(self.domains), self.unique))
 
     def predict_at(self, at: Points) -> Array:
         """The objective at each point, shape (M,)."""
@@ -45,7 +46,7 @@ class Draw:
 
     def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
         """d objective / d h at one point, shape (K,)."""
-        at = Points.make(mixture, params, tokens, len(self.domains))
+        at = Points.make(mixture, params, tokens, len(self.domains), self.unique)
         return np.asarray(sum(weight * self.blends[name].gradient(at)[0, 0] for name, weight in self.weights.items()))
 
 
@@ -64,6 +65,8 @@ class Surface:
         support: distinct mixtures that were run, shape (m, K).
         params_range, tokens_range, max_flops: what was run.
         sized: whether a law tells model sizes apart, so that N can be searched.
+        unique: U, the supply at which the objective is asked: unique tokens by domain, shape (K,), or of all text,
+            shape (1,), without mixtures; `inf` where not known. It may differ by point: (M, K) or (M, 1).
         choice: the members of each target's blend, and their errors on rows that they had not seen.
         point: the fit.
         resamples: by column, `bootstrap` draws.
@@ -81,11 +84,22 @@ class Surface:
     tokens_range: tuple[float, float]
     max_flops: float
     sized: bool
+    unique: Array
     choice: Choice = field(repr=False)
     point: Draw = field(repr=False)
     resamples: dict[str, Resamples] = field(repr=False)
     bootstrap: int = 0
     flops_per_param_token: float = 6.0
+
+    def with_supply(self, unique: Array) -> Surface:
+        """The same objective where there is more or less text."""
+        return replace(self, unique=unique, point=replace(self.point, unique=unique))
+
+    @property
+    def blind_to_repeats(self) -> tuple[str, ...]:
+        """The laws among the members that take repeated text for fresh text."""
+        recipes = [recipe for members in self.choice.members.values() for recipe, _ in members]
+        return tuple(sorted({recipe.law for recipe in recipes if "epochs" not in recipe.form.takes}))
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective at h (M, K) or (K,), N, D: shape (M,)."""
@@ -109,7 +123,8 @@ class Surface:
 
     def draw(self, index: int) -> Draw:
         """One bootstrap draw."""
-        return Draw({name: blend.one(index) for name, blend in self.resamples.items()}, self.objective, self.domains)
+        blends = {name: blend.one(index) for name, blend in self.resamples.items()}
+        return Draw(blends, self.objective, self.domains, self.unique)
 
     def interval(
         self,
@@ -160,7 +175,7 @@ class Surface:
         return mean * np.exp(-half), mean * np.exp(half)
 
     def _points(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Points:
-        return Points.make(mixture, params, tokens, len(self.domains))
+        return Points.make(mixture, params, tokens, len(self.domains), self.unique)
 
 
 def fit_surface(
@@ -172,7 +187,7 @@ def fit_surface(
     seed: int = 0,
     params_column: str | None = None,
 ) -> Surface:
-    """Fit the objective.
+    """Fit the objective; its supply is the largest that the table states (see `Surface.with_supply`).
 
     Args:
         table: runs.
@@ -214,6 +229,7 @@ def fit_surface(
         warnings.append("the runs do not span compute levels enough to test extrapolation: intervals may be narrow")
     warnings += _better_baselines(choice.candidates, transfer)
     top = int(np.argmax(data.flops))
+    unique = rows.unique.max(axis=0)
     return Surface(
         law=law,
         objective=weights,
@@ -227,8 +243,9 @@ def fit_surface(
         tokens_range=(float(rows.tokens.min()), float(rows.tokens.max())),
         max_flops=float(data.flops.max()),
         sized=_knows_sizes(choice, rows),
+        unique=unique,
         choice=choice,
-        point=Draw(blends, weights, rows.domains),
+        point=Draw(blends, weights, rows.domains, unique),
         resamples=resamples,
         bootstrap=bootstrap,
         flops_per_param_token=float(data.flops[top] / (rows.params[top] * rows.tokens[top])),

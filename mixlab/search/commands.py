@@ -25,7 +25,7 @@ from mixlab.units import format_flops, format_quantity
 @click.argument("runs", type=click.Path())
 @click.option("--flops", type=QUANTITY, help="The budget C (default: the study's target).")
 @click.option("--objective", multiple=True, metavar="EVAL=W,...", help="Weights over evaluation sets.")
-@click.option("--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain.")
+@click.option("--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain (tokens=: of all text).")
 @click.option("--max-epochs", type=click.FloatRange(min=0, min_open=True), help="Most repeats of a domain.")
 @click.option("--min", "lower", multiple=True, metavar="D=W,...", help="Smallest weights.")
 @click.option("--max", "upper", multiple=True, metavar="D=W,...", help="Largest weights.")
@@ -74,6 +74,7 @@ def recommend(
     )
     _require_scale(problem.table)
     surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=bootstrap, seed=seed)
+    surface = surface.with_supply(problem.supply)
     budget = _budget(problem, surface, flops, params, tokens)
     fixed = parse_pairs(fixed_mix, "--fixed-mix")
     answer = search(

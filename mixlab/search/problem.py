@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mixlab.config import StudyConfig
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 from mixlab.flops import FlopsPerToken
@@ -24,6 +27,8 @@ class Problem:
         table: the runs.
         objective: a column, or weights over evaluation sets.
         space: the mixtures that may be recommended; None where the table has none.
+        supply: unique tokens at hand by domain, shape (K,), or of all text, shape (1,), without mixtures; `inf` where
+            not known.
         cost: what a budget buys at N.
         prior: the study's prior, where there is one.
         law: by name, or `auto`.
@@ -33,6 +38,7 @@ class Problem:
     table: RunTable
     objective: str | dict[str, float]
     space: MixtureSpace | None
+    supply: NDArray[np.float64]
     cost: Cost
     prior: Mixture | None
     law: str
@@ -60,14 +66,17 @@ def load_problem(
     if where:
         table = table.where(where)
     config = StudyFolder.open(runs).config if Path(runs).is_dir() else None
-    space = _space(table, config, unique or {}, max_epochs, lower or {}, upper or {})
+    unique = unique or {}
+    supply = _supply(table, unique)
+    space = _space(table, config, supply, max_epochs, lower or {}, upper or {})
     prior = None
     if config is not None and space is not None:
         prior = _prior(config, space)
     return Problem(
-        table=table,
+        table=_stating(table, unique),
         objective=_objective(table, config, objective),
         space=space,
+        supply=np.array(list(supply.values())),
         cost=_rates(table),
         prior=prior,
         law=law or (config.target.law if config is not None and config.target is not None else "auto"),
@@ -99,27 +108,62 @@ def _only_loss(table: RunTable) -> str | dict[str, float]:
     return {name: 1 / len(table.evals) for name in table.evals}
 
 
+def _supply(table: RunTable, unique: Mapping[str, float]) -> dict[str, float]:
+    """Unique tokens by domain, or under `tokens` without mixtures: as given, else the most that the table states."""
+    names = table.domains or ("tokens",)
+    for name in unique:
+        if not table.domains and name not in names:
+            raise ConfigError(
+                f"the table has no mix.<domain> columns, so --unique knows no `{name}`",
+                "write --unique tokens=NUMBER for all text",
+            )
+        _require_domain(name, names)
+    supply = {**table.unique_tokens(), **unique}
+    return {name: supply.get(name, math.inf) for name in names}
+
+
+def _stating(table: RunTable, unique: Mapping[str, float]) -> RunTable:
+    """The table with a column for each supply that only the caller states, and what is assumed in its notes.
+
+    Its runs then count as having repeated nothing of it, however much they read: what they were fed is not known.
+    """
+    for name in table.domains or ("tokens",):
+        column = f"unique.{name}" if table.domains else "unique_tokens"
+        if table.has(column):
+            if name not in unique and np.ptp(table.column(column)) > 0:
+                table = table.with_note(f"`{column}` differs from row to row: its largest value counts as the supply")
+        elif name in unique and table.has("tokens"):
+            read = table.tokens() * (table.column(f"mix.{name}") if table.domains else 1.0)
+            table = RunTable(table.frame.assign(**{column: max(unique[name], float(read.max()))}), table.notes)
+            table = table.with_note(f"the table has no column `{column}`: its runs count as not repeated")
+    return table
+
+
 def _space(
     table: RunTable,
     config: StudyConfig | None,
-    unique: Mapping[str, float],
+    supply: Mapping[str, float],
     max_epochs: float | None,
     lower: Mapping[str, float],
     upper: Mapping[str, float],
 ) -> MixtureSpace | None:
     if not table.domains:
-        if unique or lower or upper:
-            raise ConfigError("the table has no mix.<domain> columns, so --unique, --min and --max mean nothing here")
+        if lower or upper:
+            raise ConfigError("the table has no mix.<domain> columns, so --min and --max mean nothing here")
         return None
-    supply = {**table.unique_tokens(), **unique}
-    for name in (*unique, *lower, *upper):
-        if name not in table.domains:
-            raise ConfigError(f"the table has no domain `{name}`", did_you_mean(name, table.domains))
+    for name in (*lower, *upper):
+        _require_domain(name, table.domains)
     if config is not None:
         lower, upper = {**config.mixtures.min, **lower}, {**config.mixtures.max, **upper}
         max_epochs = max_epochs or config.mixtures.max_epochs
-    domains = tuple(Domain(name, supply.get(name, math.inf)) for name in table.domains)
-    return MixtureSpace(domains, lower, upper, max_epochs or (4.0 if supply else math.inf))
+    domains = tuple(Domain(name, supply[name]) for name in table.domains)
+    known = any(math.isfinite(value) for value in supply.values())
+    return MixtureSpace(domains, lower, upper, max_epochs or (4.0 if known else math.inf))
+
+
+def _require_domain(name: str, domains: tuple[str, ...]) -> None:
+    if name not in domains:
+        raise ConfigError(f"the table has no domain `{name}`", did_you_mean(name, domains))
 
 
 def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:

@@ -137,7 +137,7 @@ def recommend(
     """Search mixture and size at a budget.
 
     Args:
-        surface: the fitted objective.
+        surface: the fitted objective, at the supply of `space`.
         space: the mixtures that may be recommended; None for tables without mixtures.
         flops: C.
         cost: what a budget buys at N.
@@ -337,6 +337,10 @@ def _warnings(answer: Recommendation, surface: Surface, question: _Question, bes
             if capped:
                 found.append(f"held back by the supply or a bound: {', '.join(capped)}")
         found += _against_baselines(answer, surface)
+    repeated = [name for name, seen in answer.epochs.items() if seen > 1]
+    blind = [law for law in surface.blind_to_repeats if repeated]
+    if blind:
+        found.append(f"repeats of {', '.join(repeated)} count as fresh text in {', '.join(blind)}")
     return found
 
 

@@ -10,6 +10,7 @@ from mixlab.laws.registry import get_law
 
 DOMAINS = ("web", "code", "math")
 CENTRE = (np.log(5e6), np.log(1e9))
+SUPPLY = (2e9, 1e8, 4e8)  # unique tokens: code is seen up to 100 times, web up to 5 times
 
 # Internal parameters; see each law's docstring for their order.
 PLANTED: dict[str, Array] = {
@@ -19,6 +20,11 @@ PLANTED: dict[str, Array] = {
     "effective-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 1.0]), 0.5, 1.5, -0.5]),
     "additive-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 1.0, 1.0]), 0.5, 1.5, -0.5]),
     "concave-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5, 0.2, -0.3, 0.1]),
+    "repetition": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 1.0, 1.0]), 0.5, 1.5, -0.5, np.log(8.0)]),
+    "effective-repetition": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 1.0]), 0.5, 1.5, -0.5, np.log(8.0)]),
+    "concave-repetition": np.array(
+        [*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5, 0.2, -0.3, 0.1, np.log(8.0)]
+    ),
     "joint": np.array([np.log(1.4), np.log(0.33), np.log(0.29), -0.4, 0.5, 0.2, 1.0, -0.3, -0.5, 0.8, 0.1]),
     "joint-additive": np.array(
         [np.log(1.1), np.log(0.7), np.log(0.5), np.log(0.3), np.log(0.35), 0.3, 0.9, -0.2, -1.0, -0.6, -0.3]
@@ -38,7 +44,7 @@ def rows_of(name: str, noise: float = 0.0, seed: int = 0, mixtures: int = 24) ->
     h = np.repeat(rng.dirichlet(np.ones(len(DOMAINS)), mixtures), 16, axis=0)
     n = np.tile(np.repeat(np.geomspace(1e6, 3e7, 4), 4), mixtures)
     d = np.tile(np.geomspace(1e8, 1e10, 4), 4 * mixtures)
-    at = Points.make(h, n, d, len(DOMAINS))
+    at = Points.make(h, n, d, len(DOMAINS), SUPPLY)
     loss = planted_loss(name, at) * np.exp(noise * rng.standard_normal(len(at)))
     return Observations(h, n, d, at.unique, loss, DOMAINS, np.repeat(np.arange(len(n) // 4), 4))
 

@@ -18,6 +18,9 @@ LAWS = (
     "effective-data",
     "additive-data",
     "concave-data",
+    "repetition",
+    "effective-repetition",
+    "concave-repetition",
     "joint",
     "joint-additive",
 )
@@ -35,7 +38,7 @@ def test_planted_truth_is_recovered(cases: ModuleType, name: str) -> None:
     assert fit.status == ("converged",)
     assert fit.predict(rows)[0] == pytest.approx(rows.loss, rel=1e-6)
     # Beyond the rows too: mixtures, sizes and tokens that no row has.
-    far = Points.make(np.random.default_rng(1).dirichlet(np.ones(3), 5), 1e8, 1e11, 3)
+    far = Points.make(np.random.default_rng(1).dirichlet(np.ones(3), 5), 1e8, 1e11, 3, cases.SUPPLY)
     assert fit.predict(far)[0] == pytest.approx(cases.planted_loss(name, far), rel=1e-5)
 
 
@@ -57,7 +60,9 @@ def test_published_parameters_come_back(cases: ModuleType) -> None:
 def test_derivatives_equal_finite_differences(cases: ModuleType, name: str) -> None:
     law, theta = cases.parametric(name), cases.PLANTED[name]
     rng = np.random.default_rng(2)
-    at = Points.make(rng.dirichlet(np.ones(3), 4), np.exp(rng.normal(size=4)), np.exp(rng.normal(size=4)), 3)
+    h, n, d = rng.dirichlet(np.ones(3), 4), np.exp(rng.normal(size=4)), np.exp(rng.normal(size=4))
+    at = Points.make(h, n, d, 3, (0.3, 0.02, np.inf))  # some domains are repeated, some not
+    assert 0 < np.mean(at.mixture * d[:, None] > at.unique) < 1
     step = 1e-6
     jacobian = law.evaluate(theta[None], at)[1][0]
     for i in range(len(theta)):
@@ -85,7 +90,10 @@ def test_loss_falls_in_size_and_tokens(cases: ModuleType, name: str) -> None:
 @pytest.mark.parametrize("name", LAWS)
 def test_the_order_of_domains_and_rows_does_not_matter(cases: ModuleType, name: str) -> None:
     rows = cases.rows_of(name, noise=0.002, mixtures=12)
-    turned = replace(rows, mixture=rows.mixture[:, [2, 0, 1]], domains=("math", "web", "code"))
+    turns = [2, 0, 1]
+    turned = replace(
+        rows, mixture=rows.mixture[:, turns], unique=rows.unique[:, turns], domains=("math", "web", "code")
+    )
     assert fitted_loss(name, turned) == pytest.approx(fitted_loss(name, rows), rel=2e-4)
     order = np.random.default_rng(3).permutation(len(rows))
     shuffled = rows.select(order)
@@ -95,7 +103,7 @@ def test_the_order_of_domains_and_rows_does_not_matter(cases: ModuleType, name: 
 @pytest.mark.parametrize("name", LAWS)
 def test_units_do_not_matter(cases: ModuleType, name: str) -> None:
     rows = cases.rows_of(name, noise=0.002, mixtures=12)
-    scaled = replace(rows, params=rows.params * 1e-6, tokens=rows.tokens * 1e3)
+    scaled = replace(rows, params=rows.params * 1e-6, tokens=rows.tokens * 1e3, unique=rows.unique * 1e3)
     assert fitted_loss(name, scaled) == pytest.approx(fitted_loss(name, rows), rel=1e-6)
 
 

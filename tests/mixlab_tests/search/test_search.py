@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,12 @@ from numpy.typing import ArrayLike
 
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.flops import six_nd
+from mixlab.laws.repetition import effective
 from mixlab.laws.surface import Surface, fit_surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable
 from mixlab.search.mix import minimise_mixture
+from mixlab.search.problem import load_problem
 from mixlab.search.recommend import Recommendation, recommend
 from mixlab.search.size import SixND, bracket, minimise_size
 
@@ -186,3 +189,62 @@ def test_an_answer_survives_json(surface: Surface, table: RunTable) -> None:
     assert again == answer
     with pytest.raises(ConfigError, match="`mixture` is missing"):
         Recommendation.from_json({"flops": 1.0})
+
+
+def counting_repeats(worth: np.ndarray, h: np.ndarray, d: float, supply: np.ndarray) -> np.ndarray:
+    """Effective tokens in units of worth, at R* = 12."""
+    return effective(h * d, supply, 12.0)[0] @ worth
+
+
+def test_a_scarce_domain_gets_the_weight_that_its_repeats_are_worth() -> None:
+    worth, supply = np.array([0.2, 1.0, 0.6]), np.array([1e10, 5e7, 5e9])
+    rows = planted().frame
+    h, n, d = rows[[f"mix.{name}" for name in NAMES]].to_numpy(), rows["params"], rows["tokens"]
+    counted = np.array([counting_repeats(worth, one, tokens, supply) for one, tokens in zip(h, d, strict=True)])
+    rows = rows.assign(loss=1.5 + 200 * n**-0.35 + 400 * counted**-0.3)
+    rows = rows.assign(**{f"unique.{name}": count for name, count in zip(NAMES, supply, strict=True)})
+    table = RunTable.from_frame(rows)
+
+    def answer(law: str, code: float) -> dict[str, float]:
+        ours = np.array([1e10, code, 5e9])
+        surface = fit_surface(table, "loss", law=law, bootstrap=0).with_supply(ours)
+        free = MixtureSpace(tuple(Domain(name, count) for name, count in zip(NAMES, ours, strict=True)))
+        return recommend(surface, free, 6e17, cost=SixND(), params=2e7, tokens=5e9, draws=0).mixture
+
+    # The truth: the last token of code is worth w exp(-r / R*), and at the optimum as much as one of math.
+    for code in (5e7, 2e8):
+        best = code * (1 + 12 * np.log(worth[1] / worth[2])) / 5e9
+        found = answer("repetition", code)
+        assert found["code"] == pytest.approx(best, abs=0.003)
+        assert found["math"] == pytest.approx(1 - best, abs=0.003)
+    assert answer("repetition", 1e11)["code"] == pytest.approx(1, abs=1e-3)
+    # A law that takes repeats for fresh text asks for the same mixture whatever there is, and for far too much code.
+    blind = [answer("effective-data", code)["code"] for code in (5e7, 1e11)]
+    assert blind[0] == pytest.approx(blind[1], abs=1e-6)
+    assert blind[0] > 0.5
+
+
+def test_supply_is_as_given_else_the_most_that_a_row_states(tmp_path: Path) -> None:
+    frame = planted().frame.drop(columns=["unique.math"])
+    frame.loc[0, "unique.code"] = 3e8
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    problem = load_problem(tmp_path / "runs.csv", unique={"math": 7e8})
+    assert dict(zip(NAMES, problem.supply, strict=True)) == {"web": 1e10, "code": 3e8, "math": 7e8}
+    assert any("`unique.code` differs from row to row" in note for note in problem.table.notes)
+    # What only the caller states is no reason to think that the runs repeated it.
+    assert any("`unique.math`: its runs count as not repeated" in note for note in problem.table.notes)
+    read = problem.table.column("mix.math") * problem.table.tokens()
+    assert np.all(problem.table.column("unique.math") >= read)
+    whole = planted().frame[["params", "tokens", "flops", "loss"]]
+    whole.to_csv(tmp_path / "whole.csv", index=False)
+    assert load_problem(tmp_path / "whole.csv", unique={"tokens": 1e9}).supply == pytest.approx([1e9])
+    with pytest.raises(ConfigError, match="--unique knows no `web`"):
+        load_problem(tmp_path / "whole.csv", unique={"web": 1e9})
+
+
+def test_repeats_that_a_law_is_blind_to_are_said(surface: Surface, table: RunTable) -> None:
+    answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
+    assert any("repeats of code" in warning and "effective-data" in warning for warning in answer.warnings)
+    knowing = fit_surface(table, "loss", law="repetition", bootstrap=0)
+    answer = recommend(knowing, space(max_epochs=4), 1e18, cost=SixND(), observed=table, draws=0)
+    assert not any("count as fresh text" in warning for warning in answer.warnings)
