@@ -170,7 +170,11 @@ class Law(Protocol):
     takes: frozenset[str]  # of these and "epochs": what may vary without being lost on it; empty for a baseline, no law
 
     def size(self, domains: int) -> int:
-        """P, the number of parameters for K domains."""
+        """P, the length of theta for K domains."""
+        ...
+
+    def free(self, rows: Observations) -> int:
+        """How many parameters these rows are asked to settle: fewer than P where some are pinned."""
         ...
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:

@@ -7,11 +7,12 @@ which `disagreement` says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixlab.laws.base import Array, Fit, Law, Observations, Points
+from mixlab.laws.gp import SUFFIX
 from mixlab.laws.registry import get_law
 
 
@@ -32,6 +33,10 @@ class Recipe:
     @property
     def form(self) -> Law:
         return get_law(self.law)
+
+    def with_process(self) -> Recipe:
+        """The same with residuals that follow a Gaussian process; a baseline stays as it is."""
+        return replace(self, law=self.law + SUFFIX) if self.form.takes else self
 
     def weights(self, rows: Observations, flops: Array, masks: Array) -> Array:
         """Weights of rows in each fit, shape (S, n), of mean 1 over the rows that a fit uses.

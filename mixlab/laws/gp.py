@@ -60,6 +60,14 @@ class Features:
         """Shape (M, F)."""
         return np.asarray((_raw(at)[:, self.used] - self.mean) / self.deviation)
 
+    def fade(self, at: Points) -> Array:
+        """How much of a process is left at sizes or token counts that differ from the only ones run, shape (M,).
+
+        Rows of one N say nothing about how far what they share reaches in N: within a factor of e it is gone.
+        """
+        unseen = ~self.used[-2:]
+        return np.asarray(np.exp(-0.5 * (np.column_stack([at.x, at.y])[:, unseen] ** 2).sum(axis=1)))
+
     def slope(self, at: Points) -> Array:
         """d feature / d h for the features of domains, shape (M, F); 0 for log N and log D."""
         each = np.zeros((len(at), len(self.used)))
@@ -184,7 +192,11 @@ class WithGaussianProcess:
         self._rows = rows
 
     def size(self, domains: int) -> int:
-        return self.law.size(domains) + 2
+        return self.law.size(domains)
+
+    def free(self, rows: Observations) -> int:
+        """Those of the law: the process has its priors, and few rows leave it near nothing."""
+        return self.law.free(rows)
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`; from a `start` the kernel is kept, so that resamples cost one factorisation together."""
@@ -263,7 +275,7 @@ class WithGaussianProcess:
         Z, value = self._features(at), np.zeros((len(theta), len(at)))
         for kernel, these in self._kernels(theta):
             value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
-        return value
+        return np.asarray(value * self._features.fade(at))
 
     def _slope(self, theta: Array, at: Points) -> Array:
         """The derivative of the process by h, shape (S, M, K)."""
@@ -278,4 +290,4 @@ class WithGaussianProcess:
                 pulled = (first + second) * theta[s, begin:end]
                 moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
                 slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
-        return slope
+        return np.asarray(slope * self._features.fade(at)[:, None])

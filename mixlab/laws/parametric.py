@@ -68,6 +68,11 @@ class ParametricLaw(ABC):
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The papers' parameters by name."""
 
+    def free(self, rows: Observations) -> int:
+        """See `Law.free`."""
+        lower, upper, _ = self.box(rows.relative_to(rows.centre))
+        return int(np.count_nonzero(lower < upper))
+
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
         return self.evaluate(theta, at)[0]

@@ -27,6 +27,9 @@ class Linear:
     def size(self, domains: int) -> int:
         return domains + 3
 
+    def free(self, rows: Observations) -> int:
+        return self.size(len(rows.domains))
+
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`."""
         centre = rows.centre
@@ -65,6 +68,9 @@ class Constant:
     def size(self, domains: int) -> int:
         return 1
 
+    def free(self, rows: Observations) -> int:
+        return self.size(len(rows.domains))
+
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`."""
         log_loss = np.broadcast_to(np.log(rows.loss), weights.shape)
@@ -100,6 +106,9 @@ class GradientBoosting:
 
     def size(self, domains: int) -> int:
         return 20  # rows in a leaf: below this LightGBM grows no tree
+
+    def free(self, rows: Observations) -> int:
+        return self.size(len(rows.domains))
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from mixlab.laws.support import SPARE_ROWS, Data, require_support, states_supply
 from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, measure
 
 # By what varies in the rows. Where both vary, what the laws miss about a mixture at one size is largely what they miss
-# at the next, so a process follows their residuals; at one scale it would learn what larger models do not share, and
-# validation at that scale could not tell. `power-mix` is `concave-data` with beta at 1.
+# at the next, so a process follows their residuals. At one scale it learns what larger models may not share, and
+# validation at that scale cannot tell: it follows the residuals there and fades elsewhere (`gp.Features.fade`), and the
+# laws are admitted by what they predict without it. `power-mix` is `concave-data` with beta at 1.
 OF_SCALE = ("additive-data", "effective-data")
 OF_MIXTURE = ("loglinear", "effective-data", "concave-data")
 OF_BOTH = ("additive-data+gp", "effective-data+gp", "concave-data+gp", "joint+gp", "joint-additive+gp")
@@ -111,8 +113,8 @@ def named(law: str, data: Data, seed: int) -> Choice:
     recipe = Recipe(law, early=EARLY if _many_evaluations(data) else 0.0)
     for target in data.losses:
         require_support(recipe.form, data.of(target))
-    splits = _splits(data, recipe.form.size(len(data.rows.domains)), seed)
-    predicted = {target: _tried([recipe], data, target, splits, seed)[0] for target in data.losses}
+    splits = _splits(data, recipe.form.free(data.rows), seed)
+    predicted = _tried([recipe], data, splits, seed)[0]
     transfer = {target: measure(splits, predicted[target], data.losses[target]) for target in data.losses}
     return Choice(
         dict.fromkeys(data.losses, ((recipe, 1.0),)),
@@ -132,31 +134,29 @@ def weigh(data: Data, seed: int) -> Choice:
         FitError: when there is none, with the reason of the simplest law that fits the table.
     """
     names = _carried(data)
-    K = len(data.rows.domains)
-    splits = _splits(data, min(get_law(name).size(K) for name in names), seed)
+    splits = _splits(data, min(get_law(name).free(data.rows) for name in names), seed)
     scaled = bool(np.ptp(np.log(data.flops)) > 0)
     early = EARLY if _many_evaluations(data) else 0.0
-    recipes, predicted = [], []
-    for name in names:
-        emphases = EMPHASES if scaled and get_law(name).takes else EMPHASES[:1]
-        group = [Recipe(name, emphasis, early) for emphasis in emphases]
-        tried = {target: _tried(group, data, target, splits, seed) for target in data.losses}
-        recipes += group
-        predicted += [{target: tried[target][i] for target in tried} for i in range(len(group))]
-    members, weights, transfer = {}, {}, {}
+    recipes = [
+        Recipe(name, emphasis, early)
+        for name in names
+        for emphasis in (EMPHASES if scaled and get_law(name).takes else EMPHASES[:1])
+    ]
     laws_only = np.array([bool(recipe.form.takes) for recipe in recipes])
-    for target in data.losses:
-        each = np.array([one[target] for one in predicted])
-        weights[target] = _weights(splits, each, data.losses[target], laws_only)
-        kept = [(recipe, float(w)) for recipe, w in zip(recipes, weights[target], strict=True) if w > 0]
-        members[target] = tuple(kept)
-        blended = _blended(each, weights[target])
-        transfer[target] = measure(splits, blended, data.losses[target])
-    blends = {target: _blended(np.array([one[target] for one in predicted]), weights[target]) for target in data.losses}
+    judged = predicted = _tried(recipes, data, splits, seed)
+    if not scaled:
+        recipes = [recipe.with_process() for recipe in recipes]
+        predicted = _tried(recipes, data, splits, seed)
+    members, weights, blends, transfer = {}, {}, {}, {}
+    for target, observed in data.losses.items():
+        weights[target] = _weights(splits, np.array([one[target] for one in judged]), observed, laws_only)
+        blends[target] = _blended(np.array([one[target] for one in predicted]), weights[target])
+        transfer[target] = measure(splits, blends[target], observed)
+        members[target] = tuple((r, float(w)) for r, w in zip(recipes, weights[target], strict=True) if w > 0)
     mean_weight = np.mean(list(weights.values()), axis=0)
     candidates = [
-        Candidate(recipe, one, measure(splits, _combined(one, data), data.total), float(w), recipe.form.size(K))
-        for recipe, one, w in zip(recipes, predicted, mean_weight, strict=True)
+        Candidate(r, one, measure(splits, _combined(one, data), data.total), float(w), r.form.free(data.rows))
+        for r, one, w in zip(recipes, predicted, mean_weight, strict=True)
     ]
     ranked = sorted(candidates, key=lambda one: (one.baseline, -one.weight, one.error.score))
     return Choice(members, transfer, measure(splits, _combined(blends, data), data.total), tuple(ranked))
@@ -215,8 +215,20 @@ def _many_evaluations(data: Data) -> bool:
     return bool(np.median(counts) >= MANY_EVALUATIONS and np.ptp(data.rows.tokens) > 0)
 
 
-def _tried(recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[Split], seed: int) -> list[Array]:
-    """For each recipe of one law, the predictions of all rows by its fit to each split, shape (S, n)."""
+def _tried(recipes: Sequence[Recipe], data: Data, splits: Sequence[Split], seed: int) -> list[dict[str, Array]]:
+    """For each recipe, by target, the predictions of all rows by its fit to each split, shape (S, n)."""
+    found: list[dict[str, Array]] = []
+    for _, group in groupby(recipes, lambda recipe: recipe.law):  # the recipes of one law are solved together
+        together = list(group)
+        tried = {target: _tried_together(together, data, target, splits, seed) for target in data.losses}
+        found += [{target: tried[target][i] for target in tried} for i in range(len(together))]
+    return found
+
+
+def _tried_together(
+    recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[Split], seed: int
+) -> list[Array]:
+    """The same for recipes of one law and one target."""
     here = data.measured(target)
     rows, flops = data.of(target), data.flops[here]
     found = np.full((len(recipes), len(splits), len(here)), np.nan)

@@ -144,10 +144,11 @@ def require_support(law: Law, rows: Observations) -> None:
             few directions.
     """
     K = len(rows.domains)
-    needed = law.size(K) + SPARE_ROWS
+    parameters = law.free(rows)
+    needed = parameters + SPARE_ROWS
     if len(rows) < needed:
         raise FitError(
-            f"the law `{law.name}` has {law.size(K)} parameters and needs at least {needed} rows, but got {len(rows)}",
+            f"the law `{law.name}` has {parameters} parameters and needs at least {needed} rows, but got {len(rows)}",
             "add runs (more mixtures, sizes or budgets), or choose a law with fewer parameters",
         )
     if "unique" in law.needs and not states_supply(rows):

@@ -295,7 +295,7 @@ def _resampled(
 
     def refit(member: int, draws: slice) -> Fit:
         recipe, fit = members[member][0], blend.fits[member]
-        freedom = recipe.form.size(len(rows.domains))
+        freedom = recipe.form.free(rows)
         losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, freedom, count, seed)[draws]
         return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])
 
