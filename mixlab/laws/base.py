@@ -88,6 +88,11 @@ class Points:
         shares = self.mixture if self.mixture.shape[1] else np.ones((len(self), 1))
         return np.maximum(shares - self.unique / self.tokens[:, None], 0.0).sum(axis=1)
 
+    @property
+    def epochs(self) -> Array:
+        """How often each point's text is seen, on average over its unique tokens: D / sum_i min(h_i D, U_i), (M,)."""
+        return np.asarray(1 / (1 - self.repeated))
+
     def relative_to(self, centre: tuple[float, float]) -> Self:
         """N in units of e^centre[0], D and U in units of e^centre[1]: amplitudes are then of the order of the loss."""
         n, d = math.exp(centre[0]), math.exp(centre[1])

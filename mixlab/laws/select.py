@@ -43,7 +43,7 @@ EMPHASES = (0.0, 0.5, 1.0)
 EARLY = 0.25  # of a run's tokens, left out where runs have many evaluations
 MANY_EVALUATIONS = 8  # of a run: from here on its early ones are left out
 MIXTURES_PER_COEFFICIENT = 1  # distinct mixtures that each coefficient of a domain must rest on
-WEIGHED_BY = ("compute", "mixture")  # origins by model size are for the intervals alone
+WEIGHED_BY = ("compute", "mixture")  # origins by model size or epochs are for the intervals alone
 ADMITTED = 2.0  # times the smallest error: candidates up to here are blended
 
 
@@ -207,7 +207,7 @@ def _counting_repeats(name: str) -> str:
 
 def _splits(data: Data, parameters: int, seed: int) -> list[Split]:
     groups = groups_of_mixtures(data.rows.mixture)
-    return make_splits(data.flops, data.rows.params, groups, parameters + SPARE_ROWS, seed)
+    return make_splits(data.scales, groups, parameters + SPARE_ROWS, seed)
 
 
 def _many_evaluations(data: Data) -> bool:

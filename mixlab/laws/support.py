@@ -46,6 +46,11 @@ class Data:
         return self.rows.with_loss(self.losses[target]).select(here)
 
     @property
+    def scales(self) -> dict[str, Array]:
+        """What a run may be larger in than those fitted, by row, each (n,): C, N and epochs."""
+        return {"compute": self.flops, "params": self.rows.params, "epochs": self.rows.epochs}
+
+    @property
     def total(self) -> Array:
         """The objective by row, shape (n,), NaN where one of its targets is missing."""
         return np.asarray(sum(weight * self.losses[name] for name, weight in self.objective.items()))

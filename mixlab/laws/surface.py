@@ -63,7 +63,7 @@ class Surface:
         warnings: in words.
         selection: the candidates with weights and transfer errors, best first; empty when the law was named.
         support: distinct mixtures that were run, shape (m, K).
-        params_range, tokens_range, max_flops: what was run.
+        params_range, tokens_range, max_flops, max_epochs: what was run.
         sized: whether a law tells model sizes apart, so that N can be searched.
         unique: U, the supply at which the objective is asked: unique tokens by domain, shape (K,), or of all text,
             shape (1,), without mixtures; `inf` where not known. It may differ by point: (M, K) or (M, 1).
@@ -83,6 +83,7 @@ class Surface:
     params_range: tuple[float, float]
     tokens_range: tuple[float, float]
     max_flops: float
+    max_epochs: float
     sized: bool
     unique: Array
     choice: Choice = field(repr=False)
@@ -160,8 +161,11 @@ class Surface:
         if kind != "prediction":
             raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
         transfer = self.choice.objective if target is None else self.choice.transfer[target]
-        flops_reach = np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops)
-        params_reach = np.log(at.params / self.params_range[1])
+        reach = {
+            "compute": np.log(self.flops_per_param_token * at.params * at.tokens / self.max_flops),
+            "params": np.log(at.params / self.params_range[1]),
+            "epochs": np.log(at.epochs / self.max_epochs),
+        }
         # The members of all targets err together, so their disagreements add without cancelling.
         apart = sum(
             weight * blend.predict(at)[0] * blend.disagreement(at)[0]
@@ -169,7 +173,7 @@ class Surface:
             for blend in (self.point.blends[name],)
         )
         half = np.hypot(
-            transfer.half_width(flops_reach, params_reach, level),
+            transfer.half_width(reach, level),
             stats.norm.ppf(0.5 + level / 2) * np.asarray(apart) / mean,
         )
         return mean * np.exp(-half), mean * np.exp(half)
@@ -242,6 +246,7 @@ def fit_surface(
         params_range=(float(rows.params.min()), float(rows.params.max())),
         tokens_range=(float(rows.tokens.min()), float(rows.tokens.max())),
         max_flops=float(data.flops.max()),
+        max_epochs=float(rows.epochs.max()),
         sized=_knows_sizes(choice, rows),
         unique=unique,
         choice=choice,

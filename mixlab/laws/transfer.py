@@ -1,13 +1,14 @@
-"""How well laws predict what they have not seen: more compute, larger models (origins), and new mixtures (groups).
+"""How well laws predict what they have not seen: more compute, larger models, more epochs, new mixtures.
 
-Laws are weighed by the errors on more compute and on new mixtures, and prediction intervals are calibrated with all
-three. In-sample error is never used.
+Rolling origins fit what is small and predict what is larger; mixtures are kept out by group. Laws are weighed by the
+errors on more compute and on new mixtures, and prediction intervals are calibrated with all four. In-sample error is
+never used.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ ORIGINS = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the rows that are fitted, where
 MAX_LEVELS = 8
 LAST_LEVELS = 4
 LEVEL_GAP = 0.2  # budgets closer than this in log C are one level
-MIN_SIZES = 3  # model sizes that a law must have seen to be asked about larger ones
+WHERE_BEYOND = ("params", "epochs")  # kinds that count at larger models, or more epochs, than were run, alone
+MIN_SEEN = 3  # of those that a law must have seen to be asked about more
 DECADE = math.log(10)
 
 
@@ -30,9 +32,9 @@ class Split:
     """Rows to fit and rows to predict.
 
     Attributes:
-        kind: `compute`, `params` or `mixture`: what the test rows are beyond.
+        kind: `compute`, `params`, `epochs` or `mixture`: what the test rows are beyond.
         fit, test: of the rows, each (n,).
-        reach: log(C or N / the largest fitted), at least 0, zeros between mixtures, shape (n,).
+        reach: log(C, N or epochs / the largest fitted), at least 0, zeros between mixtures, shape (n,).
     """
 
     kind: str
@@ -41,21 +43,22 @@ class Split:
     reach: Array
 
 
-def make_splits(flops: Array, params: Array, mixture_group: NDArray[np.int64], min_rows: int, seed: int) -> list[Split]:
-    """Rolling origins over compute and over model size, and folds over mixtures.
+def make_splits(scales: Mapping[str, Array], mixture_group: NDArray[np.int64], min_rows: int, seed: int) -> list[Split]:
+    """Rolling origins over each scale, and folds over mixtures.
 
     Args:
-        flops: C by row, shape (n,).
-        params: N by row, shape (n,).
+        scales: by kind, C, N or epochs by row, shape (n,).
         mixture_group: index of each row's mixture, shape (n,).
         min_rows: the fewest rows that a fit needs; smaller origins are left out.
         seed: of the folds.
     """
     splits = []
-    for kind, scale, fewest in (("compute", np.log(flops), 1), ("params", np.log(params), MIN_SIZES)):
+    for kind, values in scales.items():
+        scale = np.log(values)
         for edge in _origins(scale):
             fit = scale <= edge
-            if fit.sum() >= min_rows and not fit.all() and len(np.unique(scale[fit].round(6))) >= fewest:
+            seen = len(np.unique(scale[fit].round(6)))
+            if fit.sum() >= min_rows and not fit.all() and seen >= (MIN_SEEN if kind in WHERE_BEYOND else 1):
                 splits.append(Split(kind, fit, ~fit, np.maximum(scale - scale[fit].max(), 0.0)))
     groups = np.unique(mixture_group)
     if len(groups) >= 2 * FOLDS:
@@ -63,12 +66,12 @@ def make_splits(flops: Array, params: Array, mixture_group: NDArray[np.int64], m
         for index in range(FOLDS):
             test = np.isin(mixture_group, groups[fold == index])
             if (~test).sum() >= min_rows:
-                splits.append(Split("mixture", ~test, test, np.zeros(len(flops))))
+                splits.append(Split("mixture", ~test, test, np.zeros(len(mixture_group))))
     return splits
 
 
 def _origins(scale: Array) -> Array:
-    """The largest log C or log N that each origin fits: the last levels of a design that has few, else quantiles."""
+    """The largest value that each origin fits, of logs: the last levels of a design that has few, else quantiles."""
     values = np.unique(scale.round(6))
     gaps = np.flatnonzero(np.diff(values) > LEVEL_GAP)
     spans = np.append(values[gaps], values[-1]) - np.append(values[0], values[gaps + 1])
@@ -99,21 +102,24 @@ class TransferError:
         parts = [value for value in (self.compute, self.mixture) if np.isfinite(value)]
         return float(np.sqrt(np.mean(np.square(parts)))) if parts else float("nan")
 
-    def half_width(self, flops_reach: Array, params_reach: Array, level: float) -> Array:
-        """Half the width of a prediction interval in log L, at logs of (C / largest C) and (N / largest N).
+    def half_width(self, reach: Mapping[str, Array], level: float) -> Array:
+        """Half the width of a prediction interval in log L: the widest that any kind of transfer asks for, shape (M,).
 
-        The widest of what each kind of transfer asks for; that to larger models counts at larger models alone.
+        Args:
+            reach: by kind, log(C, N or epochs / the largest that was run), shape (M,).
+            level: coverage.
         """
-        reaches = {"compute": flops_reach, "params": params_reach, "mixture": np.zeros_like(flops_reach)}
-        widths = [
-            np.where((reaches[kind] > 0) | (kind != "params"), quantile * growth(reaches[kind]), 0.0)
-            for kind, quantile in self.quantile.items()
-        ]
-        return np.asarray(np.max(widths, axis=0) * stats.norm.ppf(0.5 + level / 2) / stats.norm.ppf(0.95))
+        widths = []
+        for kind, quantile in self.quantile.items():
+            beyond = reach.get(kind, np.zeros(1))
+            widths.append(np.where((beyond > 0) | (kind not in WHERE_BEYOND), quantile * growth(beyond), 0.0))
+        return np.asarray(
+            np.max(np.broadcast_arrays(*widths), axis=0) * stats.norm.ppf(0.5 + level / 2) / stats.norm.ppf(0.95)
+        )
 
 
 def growth(reach: Array) -> Array:
-    """How errors grow with log(C / largest fitted C): by as much as they were at 0 for each decade."""
+    """How errors grow with log(C, N or epochs / the largest fitted): by as much as they were at 0 for each decade."""
     return np.asarray(1 + np.maximum(reach, 0.0) / DECADE)
 
 

@@ -148,7 +148,7 @@ def test_splits_predict_forward_and_keep_mixtures_whole() -> None:
     flops = np.tile([1e15, 2e15, 4e15], 16)
     params = np.tile(np.repeat([1e6, 2e6, 3e6, 9e6], 3), 4)
     groups = np.repeat(np.arange(16), 3)
-    splits = make_splits(flops, params, groups, min_rows=10, seed=0)
+    splits = make_splits({"compute": flops, "params": params}, groups, min_rows=10, seed=0)
     compute = [split for split in splits if split.kind == "compute"]
     assert len(compute) == 2
     for split in compute:
@@ -166,10 +166,11 @@ def test_splits_predict_forward_and_keep_mixtures_whole() -> None:
 def test_an_interval_is_as_wide_as_the_transfer_it_asks_for() -> None:
     error = TransferError(0.01, 0.01, {"compute": 0.02, "params": 0.05, "mixture": 0.03}, {"compute": 3})
     decade = np.log(10.0)
-    flops_reach, params_reach = np.array([-1.0, 0.0, decade, 2 * decade, 0.0]), np.array([-1.0, 0.0, 0.0, 0.0, decade])
-    widths = error.half_width(flops_reach, params_reach, 0.9)
+    compute, params = np.array([-1.0, 0.0, decade, 2 * decade, 0.0]), np.array([-1.0, 0.0, 0.0, 0.0, decade])
+    reach = {"compute": compute, "params": params, "epochs": np.zeros(5)}
+    widths = error.half_width(reach, 0.9)
     assert widths == pytest.approx([0.03, 0.03, 0.04, 0.06, 0.1])
-    assert error.half_width(flops_reach, params_reach, 0.5) == pytest.approx(widths * 0.6745 / 1.6449, rel=1e-3)
+    assert error.half_width(reach, 0.5) == pytest.approx(widths * 0.6745 / 1.6449, rel=1e-3)
 
 
 def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: RunTable) -> None:
