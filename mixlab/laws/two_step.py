@@ -1,0 +1,284 @@
+"""`two-step`: how well a model will do on a benchmark, by way of a loss (Gadre et al. 2024).
+
+Accuracy jumps, saturates and is noisy where the loss is smooth. So the loss is predicted from (h, N, D) by a `Surface`,
+and accuracy from the loss by a curve that the same runs give. The interval goes through both steps: draws of the loss
+from its prediction interval, through resampled curves, with the scatter of runs around the curve on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from mixlab.errors import ConfigError, FitError, RunTableError, did_you_mean
+from mixlab.laws.accuracy import MIN_FIT, Candidate, Curve, rank_forms, resample_curve
+from mixlab.laws.base import Array, FitResult
+from mixlab.laws.surface import Surface, fit_surface
+from mixlab.runs import RunTable
+
+NAME = "two-step"
+DRAWS = 2000  # through both steps and each form, behind an interval
+ADMITTED = 2.0  # times the smallest error: forms up to here widen the interval
+SIGNIFICANT = 0.01
+CLEAR_OF_CHANCE = 2.0  # standard errors
+
+
+@dataclass(frozen=True)
+class TwoStep:
+    """A fitted chain; it answers for its target as a `Surface` does for a loss.
+
+    Attributes:
+        target: the accuracy column.
+        loss: weights of the loss columns that it goes through.
+        surface: step 1.
+        curve: step 2.
+        draws: bootstrap draws of every form that validation does not rule out, or without bootstrap those forms.
+        candidates: the forms that were tried for step 2, the chosen one first.
+        fits: by target, as they are printed.
+        rows: how many rows step 2 was fitted to.
+        lowest_loss: of those rows.
+        scatter: standard deviation of a run's accuracy around the curve, beyond what `items` explain.
+        chance: the accuracy of guessing, where it is known.
+        items: how many questions the benchmark has, where that is known.
+        warnings: in words.
+        seed: of the draws.
+    """
+
+    target: str
+    loss: dict[str, float]
+    surface: Surface
+    curve: Curve
+    draws: tuple[Curve, ...]
+    candidates: tuple[Candidate, ...]
+    fits: dict[str, FitResult]
+    rows: int
+    lowest_loss: float
+    scatter: float
+    chance: float | None
+    items: int | None
+    warnings: list[str] = field(default_factory=list)
+    seed: int = 0
+    law: str = NAME
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.surface.domains
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """Accuracy at h (M, K) or (K,), N, D: shape (M,)."""
+        return self.curve.predict(self.surface.predict(mixture, params, tokens))[0]
+
+    def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
+        """The same, by column."""
+        return {self.target: self.predict(mixture, params, tokens)}
+
+    def interval(
+        self,
+        mixture: ArrayLike | None,
+        params: ArrayLike,
+        tokens: ArrayLike,
+        level: float = 0.9,
+        kind: str = "prediction",
+        target: str | None = None,
+    ) -> tuple[Array, Array]:
+        """Low and high at each point, each (M,): of a new run, or (`confidence`) of the mean of many.
+
+        Raises:
+            ConfigError: on another `kind`, or another target.
+        """
+        if target not in (None, self.target):
+            raise ConfigError(f"no accuracy `{target}` was fitted", f"fitted: {self.target}")
+        loss = self.surface.predict(mixture, params, tokens)
+        low, high = self.surface.interval(mixture, params, tokens, level, kind)
+        # Errors of a predicted loss are symmetric in its logarithm.
+        width = np.log(high / low) / (2 * stats.norm.ppf(0.5 + level / 2))
+        of_loss, of_run = np.random.default_rng((self.seed, 17)).standard_normal((2, len(self.draws), DRAWS, 1))
+        losses = loss * np.exp(width * of_loss)
+        accuracy = np.array([curve.predict_each(part) for curve, part in zip(self.draws, losses, strict=True)])
+        if kind == "prediction":
+            deviation = np.sqrt(self.scatter**2 + _binomial(accuracy, self.items))
+            accuracy = np.clip(accuracy + deviation * of_run, 0.0, 1.0)
+        mean = self.curve.predict(loss)[0]
+        bottom, top = np.quantile(accuracy, [(1 - level) / 2, (1 + level) / 2], axis=(0, 1))
+        return np.minimum(bottom, mean), np.maximum(top, mean)
+
+
+def fit_two_step(
+    table: RunTable,
+    target: str,
+    *,
+    loss: str | None = None,
+    law: str = "auto",
+    chance: float | None = None,
+    items: int | None = None,
+    bootstrap: int = 200,
+    seed: int = 0,
+    params_column: str | None = None,
+) -> TwoStep:
+    """Fit both steps.
+
+    Args:
+        table: runs.
+        target: the accuracy column, `acc.<task>`.
+        loss: the column to go through; absent: `nll.<task>`, else `loss`, else the mean of all `loss.<eval>`.
+        law: of step 1, a name or `auto`.
+        chance: the accuracy of guessing; absent: the floor is estimated.
+        items: how many questions the benchmark has.
+        bootstrap: resamples of each step.
+        seed: of resamples and folds.
+        params_column: which column is N.
+
+    Raises:
+        ConfigError: when the target is no accuracy.
+        RunTableError: when a column is missing or holds what cannot be an accuracy.
+        FitError: when accuracy does not rise as the loss falls, or the runs cannot carry step 1.
+    """
+    weights = loss_columns(table, target, loss)
+    accuracy, losses = _accuracies(table, target), _total(table, weights)
+    here = np.isfinite(accuracy) & np.isfinite(losses)
+    accuracy, losses = accuracy[here], losses[here]
+    run = np.unique(table.run_ids[here].astype(str), return_inverse=True)[1].astype(np.int64)
+    if len(np.unique(run)) <= MIN_FIT:
+        run = np.arange(len(run))  # too few runs to keep whole
+    require_rise(losses, accuracy, target, chance, items)
+    surface = fit_surface(
+        table, _objective(weights), law=law, bootstrap=bootstrap, seed=seed, params_column=params_column
+    )
+    candidates = rank_forms(losses, accuracy, run, chance)
+    if not candidates:
+        raise FitError(
+            f"no curve from the loss to `{target}` converges on {len(losses)} rows",
+            f"predict the loss instead (`mixlab fit --target {next(iter(weights))}`), or add runs of lower loss",
+        )
+    best = candidates[0]
+    admitted = [one.curve for one in candidates if not one.error > ADMITTED * best.error]
+    draws = [resample_curve(one, losses, accuracy, run, chance, bootstrap, seed) for one in admitted if bootstrap]
+    warnings = list(surface.warnings)
+    if chance is None:
+        warnings.append(f"the accuracy of guessing is not given: the floor is estimated at {best.curve.floor:.3f}")
+    if not np.isfinite(best.error):
+        warnings.append("the runs are too few to choose the curve of step 2 by unseen runs: the first form is taken")
+    # What validation missed by, or where it could not be tried the scatter in sample; less what guessing explains.
+    spread = np.fmax(best.curve.scatter, best.spread)
+    explained = float(np.mean(_binomial(accuracy, items)))
+    return TwoStep(
+        target=target,
+        loss=weights,
+        surface=surface,
+        curve=best.curve,
+        draws=tuple(draws or admitted),
+        candidates=tuple(candidates),
+        fits={target: _result(target, best.curve, draws[0] if draws else None, len(losses))},
+        rows=len(losses),
+        lowest_loss=float(losses.min()),
+        scatter=float(np.sqrt(max(0.0, spread**2 - explained))),
+        chance=chance,
+        items=items,
+        warnings=list(dict.fromkeys(warnings)),
+        seed=seed,
+    )
+
+
+def loss_columns(table: RunTable, target: str, loss: str | None = None) -> dict[str, float]:
+    """Weights of the loss columns that a task is predicted through.
+
+    Raises:
+        ConfigError: when the target is not called `acc.<task>`.
+        RunTableError: when the table has no loss.
+    """
+    if not target.startswith("acc."):
+        tasks = [name for name in map(str, table.frame.columns) if name.startswith("acc.")]
+        raise ConfigError(
+            f"`{NAME}` predicts an accuracy `acc.<task>`, but got `{target}`", did_you_mean(target, tasks)
+        )
+    own = f"nll.{target.removeprefix('acc.')}"
+    for name in (loss, *(name for name in (own, "loss") if table.has(name))):
+        if name is not None:
+            table.column(name)
+            return {name: 1.0}
+    if not table.evals:
+        raise RunTableError(
+            f"the table has no loss to predict `{target}` through: `{own}`, `loss` or `loss.<eval>`",
+            "add the loss of the correct answers, or a validation loss",
+        )
+    return {f"loss.{name}": 1 / len(table.evals) for name in table.evals}
+
+
+def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None, items: int | None) -> None:
+    """Refuse a benchmark that the runs have not begun to learn, or on which they get worse.
+
+    Raises:
+        FitError: too few rows; accuracy at chance; no significant rise as the loss falls, or a fall at its low end.
+    """
+    instead = "predict the loss instead, or add runs of lower loss"
+    if len(loss) <= MIN_FIT:
+        raise FitError(f"`{NAME}` needs {MIN_FIT + 1} rows with `{target}` and its loss, but got {len(loss)}", instead)
+    order = np.argsort(loss)
+    best, scores = order[: max(1, len(order) // 4)], f"{accuracy.min():.3f} to {accuracy.max():.3f}"
+    # Neighbours in loss differ by noise alone, nearly: von Neumann's estimate of it.
+    noise = float(np.sqrt(np.mean(np.diff(accuracy[order]) ** 2) / 2))
+    if chance is not None:
+        noise = max(noise, float(np.sqrt(_binomial(np.array([chance]), items)[0])))
+        rise = float(accuracy[best].mean()) - chance
+        if rise <= CLEAR_OF_CHANCE * noise / np.sqrt(len(best)):
+            raise FitError(
+                f"`{target}` is still at chance: {accuracy[best].mean():.3f} on average over the {len(best)} rows of "
+                f"lowest loss (down to {loss.min():.3f}), against {chance:g} by guessing",
+                instead,
+            )
+    trend = stats.kendalltau(loss, accuracy, alternative="less")
+    if not trend.pvalue < SIGNIFICANT:
+        raise FitError(
+            f"`{target}` does not rise as the loss falls: {scores} over losses of {loss.min():.3f} to "
+            f"{loss.max():.3f} (Kendall's tau {trend.statistic:+.2f}); it may still be at chance",
+            instead,
+        )
+    low = order[: max(MIN_FIT, len(order) // 2)]
+    if stats.kendalltau(loss[low], accuracy[low], alternative="greater").pvalue < SIGNIFICANT:
+        raise FitError(
+            f"`{target}` falls again as the loss goes below {loss[low].max():.3f}: no curve that rises can follow it",
+            f"{instead.split(',')[0]}, or leave rows out with --where",
+        )
+
+
+def _objective(weights: Mapping[str, float]) -> str | dict[str, float]:
+    """Loss columns as `fit_surface` takes them."""
+    if len(weights) == 1:
+        return next(iter(weights))
+    return {name.removeprefix("loss."): weight for name, weight in weights.items()}
+
+
+def _total(table: RunTable, weights: Mapping[str, float]) -> Array:
+    return np.asarray(sum(weight * table.column(name) for name, weight in weights.items()))
+
+
+def _accuracies(table: RunTable, target: str) -> Array:
+    accuracy = table.column(target)
+    bad = (accuracy < 0) | (accuracy > 1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise RunTableError(
+            f"an accuracy must lie between 0 and 1, but row {row + 1} has `{target}` {accuracy[row]:g}",
+            "divide percentages by 100",
+        )
+    return accuracy
+
+
+def _binomial(accuracy: Array, items: int | None) -> Array:
+    """Variance of an accuracy measured on `items` questions; 0 where their number is not known."""
+    return accuracy * (1 - accuracy) / items if items else np.zeros_like(accuracy)
+
+
+def _result(target: str, curve: Curve, resamples: Curve | None, rows: int) -> FitResult:
+    params = curve.natural()
+    interval = {}
+    if resamples is not None:
+        table = [resamples.natural(index) for index in range(len(resamples.theta))]
+        for name in params:
+            low, high = np.quantile([row[name] for row in table], [0.05, 0.95])
+            interval[name] = (float(low), float(high))
+    return FitResult(NAME, target, rows, params, interval, float(curve.objective[0]), curve.status[0])
