@@ -3,7 +3,8 @@
 Two forms, both falling in the loss L: a sigmoid between a floor and a ceiling, and the exponential of Gadre et al.
 (2024), whose floor is what a model gets right that has learnt nothing. Few rows pin down both ends of a curve, so the
 ends have normal priors, which weigh as much as the scatter of the rows lets them: rows without noise leave them no say.
-Which form is used is decided by predicting the runs of lowest loss from the others.
+Both are tried on the runs of lowest loss, predicted from the others. Those cannot show what comes beyond them, so of
+forms that do about as well there the bounded one is taken.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ NOISE = 0.02  # in accuracy, where the search for the scatter of the rows begins
 ROUNDS = 8  # of fit and scatter in turn
 KEPT = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the runs, from the highest loss down, that validation fits
 MIN_FIT = 4  # runs
+ADMITTED = 2.0  # times the smallest error on unseen runs: forms up to here do about as well
 
 
 class Form(ABC):
@@ -118,7 +120,7 @@ class Exponential(Form):
         return {"eps": 1 - float(theta[0]), "k": float(np.exp(theta[1] + gamma * centre)), "gamma": gamma}
 
 
-FORMS: tuple[Form, ...] = (Sigmoid(), Exponential())
+FORMS: tuple[Form, ...] = (Sigmoid(), Exponential())  # the bounded one first
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,13 @@ class Candidate:
         curve: its fit to all rows.
         error: mean absolute error of the accuracy of runs that it had not seen; NaN where none could be kept out.
         spread: root mean square of the same errors.
+        admitted: whether it does about as well as the best.
     """
 
     curve: Curve
     error: float
     spread: float
+    admitted: bool
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -180,6 +184,7 @@ class Candidate:
             "formula": self.curve.form.formula,
             "params": self.curve.natural(),
             "error": self.error if np.isfinite(self.error) else None,
+            "admitted": self.admitted,
             "status": self.curve.status[0],
         }
 
@@ -225,7 +230,7 @@ def resample_curve(
 
 
 def rank_forms(loss: Array, accuracy: Array, run: NDArray[np.int64], chance: float | None = None) -> list[Candidate]:
-    """Every form whose fit converges, the one that predicts unseen runs of lower loss best first."""
+    """Every form whose fit converges: those that do about as well as the best on unseen runs, the bounded first."""
     splits = list(_splits(loss, run))
     found = []
     for form in FORMS:
@@ -238,8 +243,10 @@ def rank_forms(loss: Array, accuracy: Array, run: NDArray[np.int64], chance: flo
         ]
         mean = float(np.mean([np.mean(np.abs(one)) for one in errors])) if errors else float("nan")
         square = float(np.mean([np.mean(one**2) for one in errors])) if errors else float("nan")
-        found.append(Candidate(curve, mean, float(np.sqrt(square))))
-    return sorted(found, key=lambda one: one.error)
+        found.append(Candidate(curve, mean, float(np.sqrt(square)), True))
+    least = min((one.error for one in found), default=float("nan"))
+    told = [replace(one, admitted=not one.error > ADMITTED * least) for one in found]
+    return sorted(told, key=lambda one: not one.admitted)
 
 
 def _splits(loss: Array, run: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:

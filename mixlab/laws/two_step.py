@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mixlab.errors import ConfigError, FitError, RunTableError, did_you_mean
+from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.accuracy import MIN_FIT, Candidate, Curve, rank_forms, resample_curve
 from mixlab.laws.base import Array, FitResult
 from mixlab.laws.surface import Surface, fit_surface
@@ -22,7 +23,6 @@ from mixlab.runs import RunTable
 
 NAME = "two-step"
 DRAWS = 2000  # through both steps and each form, behind an interval
-ADMITTED = 2.0  # times the smallest error: forms up to here widen the interval
 SIGNIFICANT = 0.01
 CLEAR_OF_CHANCE = 2.0  # standard errors
 
@@ -36,7 +36,7 @@ class TwoStep:
         loss: weights of the loss columns that it goes through.
         surface: step 1.
         curve: step 2.
-        draws: bootstrap draws of every form that validation does not rule out, or without bootstrap those forms.
+        draws: bootstrap draws of every admitted form, or without bootstrap those forms.
         candidates: the forms that were tried for step 2, the chosen one first.
         fits: by target, as they are printed.
         rows: how many rows step 2 was fitted to.
@@ -67,6 +67,25 @@ class TwoStep:
     @property
     def domains(self) -> tuple[str, ...]:
         return self.surface.domains
+
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """Both steps, for JSON."""
+        return {
+            "step_1": {
+                "targets": self.loss,
+                "law": self.surface.law,
+                "fits": {name: fit.to_json() for name, fit in self.surface.fits.items()},
+            },
+            "step_2": {
+                **self.candidates[0].to_json(),
+                "rows": self.rows,
+                "interval": {name: list(bounds) for name, bounds in self.fits[self.target].interval.items()},
+                "scatter": self.scatter,
+                "chance": self.chance,
+                "items": self.items,
+                "candidates": [one.to_json() for one in self.candidates],
+            },
+        }
 
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """Accuracy at h (M, K) or (K,), N, D: shape (M,)."""
@@ -138,7 +157,7 @@ def fit_two_step(
         FitError: when accuracy does not rise as the loss falls, or the runs cannot carry step 1.
     """
     weights = loss_columns(table, target, loss)
-    accuracy, losses = _accuracies(table, target), _total(table, weights)
+    accuracy, losses = _accuracies(table, target), loss_of(table, weights)
     here = np.isfinite(accuracy) & np.isfinite(losses)
     accuracy, losses = accuracy[here], losses[here]
     run = np.unique(table.run_ids[here].astype(str), return_inverse=True)[1].astype(np.int64)
@@ -155,7 +174,7 @@ def fit_two_step(
             f"predict the loss instead (`mixlab fit --target {next(iter(weights))}`), or add runs of lower loss",
         )
     best = candidates[0]
-    admitted = [one.curve for one in candidates if not one.error > ADMITTED * best.error]
+    admitted = [one.curve for one in candidates if one.admitted]
     draws = [resample_curve(one, losses, accuracy, run, chance, bootstrap, seed) for one in admitted if bootstrap]
     warnings = list(surface.warnings)
     if chance is None:
@@ -193,12 +212,15 @@ def loss_columns(table: RunTable, target: str, loss: str | None = None) -> dict[
     if not target.startswith("acc."):
         tasks = [name for name in map(str, table.frame.columns) if name.startswith("acc.")]
         raise ConfigError(
-            f"`{NAME}` predicts an accuracy `acc.<task>`, but got `{target}`", did_you_mean(target, tasks)
+            f"`{NAME}` predicts an accuracy `acc.<task>`, but got `{target}`",
+            f"name one as --target, such as {tasks[0]}" if tasks else "the table has no column acc.<task>: add one",
         )
     own = f"nll.{target.removeprefix('acc.')}"
-    for name in (loss, *(name for name in (own, "loss") if table.has(name))):
-        if name is not None:
-            table.column(name)
+    if loss is not None:
+        table.column(loss)
+        return {loss: 1.0}
+    for name in (own, "loss"):
+        if table.has(name):
             return {name: 1.0}
     if not table.evals:
         raise RunTableError(
@@ -252,7 +274,8 @@ def _objective(weights: Mapping[str, float]) -> str | dict[str, float]:
     return {name.removeprefix("loss."): weight for name, weight in weights.items()}
 
 
-def _total(table: RunTable, weights: Mapping[str, float]) -> Array:
+def loss_of(table: RunTable, weights: Mapping[str, float]) -> Array:
+    """The loss that step 2 starts from, shape (n,); NaN where a column is empty."""
     return np.asarray(sum(weight * table.column(name) for name, weight in weights.items()))
 
 
