@@ -75,8 +75,8 @@ def _draw_accuracies(
             x, one.curve.predict(x)[0], color=style.ACCENT if used else style.OTHER, linewidth=2 if used else 1.2,
             linestyle="-" if used else "--", label=one.curve.form.name + role,
         )  # fmt: skip
-    if chain.draws[0].theta.shape[0] > 1:
-        band = np.quantile(np.concatenate([curve.predict(x) for curve in chain.draws]), [0.05, 0.95], axis=0)
+    if len(chain.resamples[0].theta) > 1:
+        band = np.quantile(np.concatenate([curve.predict(x) for curve in chain.resamples]), [0.05, 0.95], axis=0)
         axes.fill_between(x, *band, color=style.ACCENT, alpha=0.15, linewidth=0)
     floor = chain.curve.floor
     axes.axhline(floor, color=style.MUTED, linewidth=0.9, linestyle=":")

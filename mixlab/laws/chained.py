@@ -11,6 +11,7 @@ import numpy as np
 from mixlab.errors import FitError
 from mixlab.laws.accuracy import Sigmoid, fit_curve
 from mixlab.laws.base import Array
+from mixlab.laws.tasks import TaskMean
 from mixlab.laws.two_step import TwoStep
 from mixlab.runs import RunTable
 
@@ -40,7 +41,7 @@ class Trial:
         return asdict(self)
 
 
-def try_out(table: RunTable, target: str, fit: Callable[[RunTable], TwoStep]) -> Trial | None:
+def try_out(table: RunTable, target: str, fit: Callable[[RunTable], TwoStep | TaskMean]) -> Trial | None:
     """Predict the fifth of the runs with most compute from the others; None where those cannot carry it.
 
     Args:

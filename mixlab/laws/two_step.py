@@ -22,7 +22,8 @@ from mixlab.laws.surface import Surface, fit_surface
 from mixlab.runs import RunTable
 
 NAME = "two-step"
-DRAWS = 2000  # through both steps and each form, behind an interval
+DRAWS = 4000  # through both steps, behind an interval
+LEVEL = 0.9
 SIGNIFICANT = 0.01
 CLEAR_OF_CHANCE = 2.0  # standard errors
 
@@ -36,7 +37,7 @@ class TwoStep:
         loss: weights of the loss columns that it goes through.
         surface: step 1.
         curve: step 2.
-        draws: bootstrap draws of every admitted form, or without bootstrap those forms.
+        resamples: bootstrap draws of every admitted form, or without bootstrap those forms.
         candidates: the forms that were tried for step 2, the chosen one first.
         fits: by target, as they are printed.
         rows: how many rows step 2 was fitted to.
@@ -52,7 +53,7 @@ class TwoStep:
     loss: dict[str, float]
     surface: Surface
     curve: Curve
-    draws: tuple[Curve, ...]
+    resamples: tuple[Curve, ...]
     candidates: tuple[Candidate, ...]
     fits: dict[str, FitResult]
     rows: int
@@ -111,19 +112,25 @@ class TwoStep:
         """
         if target not in (None, self.target):
             raise ConfigError(f"no accuracy `{target}` was fitted", f"fitted: {self.target}")
-        loss = self.surface.predict(mixture, params, tokens)
-        low, high = self.surface.interval(mixture, params, tokens, level, kind)
-        # Errors of a predicted loss are symmetric in its logarithm.
-        width = np.log(high / low) / (2 * stats.norm.ppf(0.5 + level / 2))
-        of_loss, of_run = np.random.default_rng((self.seed, 17)).standard_normal((2, len(self.draws), DRAWS, 1))
-        losses = loss * np.exp(width * of_loss)
-        accuracy = np.array([curve.predict_each(part) for curve, part in zip(self.draws, losses, strict=True)])
-        if kind == "prediction":
-            deviation = np.sqrt(self.scatter**2 + _binomial(accuracy, self.items))
-            accuracy = np.clip(accuracy + deviation * of_run, 0.0, 1.0)
-        mean = self.curve.predict(loss)[0]
-        bottom, top = np.quantile(accuracy, [(1 - level) / 2, (1 + level) / 2], axis=(0, 1))
+        draws, mean = self.draws(mixture, params, tokens, kind), self.predict(mixture, params, tokens)
+        bottom, top = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return np.minimum(bottom, mean), np.maximum(top, mean)
+
+    def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike, kind: str = "prediction") -> Array:
+        """Accuracies that may come out, shape (DRAWS, M); chains of one seed share the luck of each draw."""
+        loss = self.surface.predict(mixture, params, tokens)
+        low, high = self.surface.interval(mixture, params, tokens, LEVEL, kind)
+        # Errors of a predicted loss are symmetric in its logarithm.
+        width = np.log(high / low) / (2 * stats.norm.ppf(0.5 + LEVEL / 2))
+        of_loss, of_run = np.random.default_rng((self.seed, 17)).standard_normal((2, DRAWS, 1))
+        losses = loss * np.exp(width * of_loss)
+        accuracy = np.empty_like(losses)
+        forms = len(self.resamples)
+        for index, curve in enumerate(self.resamples):
+            accuracy[index::forms] = curve.predict_each(losses[index::forms])
+        if kind == "prediction":
+            accuracy += of_run * np.sqrt(self.scatter**2 + _binomial(accuracy, self.items))
+        return np.clip(accuracy, 0.0, 1.0)
 
 
 def fit_two_step(
@@ -137,6 +144,7 @@ def fit_two_step(
     bootstrap: int = 200,
     seed: int = 0,
     params_column: str | None = None,
+    surface: Surface | None = None,
 ) -> TwoStep:
     """Fit both steps.
 
@@ -150,6 +158,7 @@ def fit_two_step(
         bootstrap: resamples of each step.
         seed: of resamples and folds.
         params_column: which column is N.
+        surface: step 1, where it has been fitted already.
 
     Raises:
         ConfigError: when the target is no accuracy.
@@ -164,9 +173,8 @@ def fit_two_step(
     if len(np.unique(run)) <= MIN_FIT:
         run = np.arange(len(run))  # too few runs to keep whole
     require_rise(losses, accuracy, target, chance, items)
-    surface = fit_surface(
-        table, _objective(weights), law=law, bootstrap=bootstrap, seed=seed, params_column=params_column
-    )
+    if surface is None:
+        surface = fit_step_1(table, weights, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
     candidates = rank_forms(losses, accuracy, run, chance)
     if not candidates:
         raise FitError(
@@ -189,7 +197,7 @@ def fit_two_step(
         loss=weights,
         surface=surface,
         curve=best.curve,
-        draws=tuple(draws or admitted),
+        resamples=tuple(draws or admitted),
         candidates=tuple(candidates),
         fits={target: _result(target, best.curve, draws[0] if draws else None, len(losses))},
         rows=len(losses),
@@ -267,11 +275,11 @@ def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None
         )
 
 
-def _objective(weights: Mapping[str, float]) -> str | dict[str, float]:
-    """Loss columns as `fit_surface` takes them."""
+def fit_step_1(table: RunTable, weights: Mapping[str, float], **options: Any) -> Surface:
+    """The surface of the loss columns of one chain."""
     if len(weights) == 1:
-        return next(iter(weights))
-    return {name.removeprefix("loss."): weight for name, weight in weights.items()}
+        return fit_surface(table, next(iter(weights)), **options)
+    return fit_surface(table, {name.removeprefix("loss."): weight for name, weight in weights.items()}, **options)
 
 
 def loss_of(table: RunTable, weights: Mapping[str, float]) -> Array:

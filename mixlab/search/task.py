@@ -1,4 +1,4 @@
-"""`mixlab predict-task`: how well a model will do on a benchmark, by way of a loss, beside what needs no loss."""
+"""`mixlab predict-task`: how well a model will do on benchmarks, by way of a loss, beside what needs no loss."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mixlab.folder import write_json
 from mixlab.laws.chained import Trial, try_out, without_loss
 from mixlab.laws.commands import show_forms
 from mixlab.laws.registry import law_choices
+from mixlab.laws.tasks import Plateau, TaskMean, fit_tasks
 from mixlab.laws.two_step import TwoStep, fit_two_step
 from mixlab.mixture import Mixture
 from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
@@ -26,6 +27,7 @@ from mixlab.search.size import Cost
 from mixlab.units import format_flops, format_quantity
 
 SAME_MIXTURE = 0.01  # in any weight
+MEAN = "acc.mean of tasks"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TaskPrediction:
     Attributes:
         flops, params, tokens: C, N, D.
         loss, accuracy: of step 1 and of both, keys mean, low, high (90% prediction interval).
+        tasks: accuracies by benchmark, where several are averaged.
         extrapolation: how far it lies from the runs.
         warnings: in words.
     """
@@ -44,12 +47,13 @@ class TaskPrediction:
     tokens: float
     loss: dict[str, float]
     accuracy: dict[str, float]
+    tasks: dict[str, dict[str, float]]
     extrapolation: dict[str, Any]
     warnings: list[str]
 
 
 def predict_at(
-    chain: TwoStep,
+    chain: TwoStep | TaskMean,
     flops: float,
     *,
     cost: Cost,
@@ -62,14 +66,20 @@ def predict_at(
         chain.surface, None, flops, cost=cost, params=params, tokens=tokens, fixed_mixture=mixture, draws=0
     )
     h = mixture.array(chain.domains) if mixture is not None else None
-    mean = chain.predict(h, answer.params, answer.tokens)
-    low, high = chain.interval(h, answer.params, answer.tokens)
+
+    def accuracy(of: TwoStep | TaskMean | Plateau) -> dict[str, float]:
+        low, high = of.interval(h, answer.params, answer.tokens)
+        mean = of.predict(h, answer.params, answer.tokens)
+        return {"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])}
+
+    parts = chain.parts if isinstance(chain, TaskMean) else ()
     return TaskPrediction(
         flops=flops,
         params=answer.params,
         tokens=answer.tokens,
         loss=answer.loss,
-        accuracy={"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])},
+        accuracy=accuracy(chain),
+        tasks={part.target.removeprefix("acc."): accuracy(part) for part in parts},
         extrapolation=answer.extrapolation,
         warnings=answer.warnings,
     )
@@ -77,7 +87,7 @@ def predict_at(
 
 @click.command("predict-task")
 @click.argument("runs", type=click.Path())
-@click.option("--task", required=True, metavar="T", help="The benchmark: column acc.T, and nll.T where there is one.")
+@click.option("--task", "tasks", required=True, multiple=True, metavar="T", help="Column acc.T (again for a mean).")
 @click.option("--flops", type=QUANTITY, help="The budget C.")
 @click.option("--params", type=QUANTITY, help="N (default: compute-optimal by step 1).")
 @click.option("--tokens", type=QUANTITY, help="D (default: what C buys at N).")
@@ -95,7 +105,7 @@ def predict_at(
 @json_option
 def predict_task(
     runs: str,
-    task: str,
+    tasks: tuple[str, ...],
     flops: float | None,
     params: float | None,
     tokens: float | None,
@@ -116,31 +126,41 @@ def predict_task(
     """
     table = load_runs(runs)
     table = table.where(where) if where else table
-    target = f"acc.{task}"
-    if not table.has(target):
-        known = [str(name)[4:] for name in table.frame.columns if str(name).startswith("acc.")]
-        raise ConfigError(f"the table has no column `{target}`", did_you_mean(task, known) or "add the accuracies")
+    columns = _columns(table, tasks)
+    if len(tasks) > 1:
+        if chance is not None or items is not None:
+            raise ConfigError("--chance and --items are of one benchmark, but several are asked for", "leave them out")
+        table = RunTable(table.frame.assign(**{MEAN: table.frame[columns].mean(axis=1, skipna=False)}), table.notes)
+    target = columns[0] if len(tasks) == 1 else MEAN
     cost = cost_of(table)
     budget = _budget(cost, flops, params, tokens)
     mixture = mixture_of(table, parse_pairs(fixed_mix, "--fixed-mix"))
 
-    def fit(some: RunTable) -> TwoStep:
+    def fit(some: RunTable) -> TwoStep | TaskMean:
+        if len(columns) > 1:
+            return fit_tasks(some, columns, loss=loss, law=law, bootstrap=bootstrap, seed=seed)
         return fit_two_step(
             some, target, loss=loss, law=law, chance=chance, items=items, bootstrap=bootstrap, seed=seed
         )
 
     chain = fit(table)
+    if isinstance(chain, TaskMean) and len(chain.surfaces) > 1 and params is None:
+        raise ConfigError(
+            "each of these benchmarks goes through a loss of its own, so the budget has no one best N",
+            "give --params N, or --loss COL for all",
+        )
     answer = predict_at(chain, budget, cost=cost, params=params, tokens=tokens, mixture=mixture)
     trial = try_out(table, target, fit)
     warnings = list(dict.fromkeys([*chain.warnings, *answer.warnings, *_warnings(chain, answer.loss, trial)]))
     data = {
-        "task": task,
+        "task": tasks[0] if len(tasks) == 1 else f"mean of {', '.join(tasks)}",
         "flops": budget,
         "params": answer.params,
         "tokens": answer.tokens,
         **({"mixture": dict(mixture)} if mixture is not None else {}),
         "loss": answer.loss,
         "accuracy": answer.accuracy,
+        **({"tasks": answer.tasks} if answer.tasks else {}),
         **chain.steps(),
         "baselines": {
             name: float(value[0]) for name, value in without_loss(table, target, np.array([budget]), chance).items()
@@ -156,6 +176,22 @@ def predict_task(
     else:
         _show(data)
     return 0
+
+
+def _columns(table: RunTable, tasks: tuple[str, ...]) -> list[str]:
+    """The accuracy columns of the benchmarks.
+
+    Raises:
+        ConfigError: with the nearest name, or when one stands twice.
+    """
+    known = [str(name)[4:] for name in table.frame.columns if str(name).startswith("acc.")]
+    for task in tasks:
+        if task not in known:
+            hint = did_you_mean(task, known) if known else "a benchmark is a column acc.<task>, accuracies from 0 to 1"
+            raise ConfigError(f"the table has no column `acc.{task}`", hint)
+    if len(set(tasks)) < len(tasks):
+        raise ConfigError("--task names a benchmark twice")
+    return [f"acc.{task}" for task in tasks]
 
 
 def _budget(cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:
@@ -193,7 +229,7 @@ def mixture_of(table: RunTable, fixed: dict[str, float]) -> Mixture | None:
     return Mixture.from_array(table.domains, weights[0])
 
 
-def _warnings(chain: TwoStep, loss: dict[str, float], trial: Trial | None) -> list[str]:
+def _warnings(chain: TwoStep | TaskMean, loss: dict[str, float], trial: Trial | None) -> list[str]:
     found = []
     if loss["mean"] < chain.lowest_loss:
         found.append(
@@ -222,7 +258,16 @@ def _show(data: dict[str, Any]) -> None:
         f"then {data['step_2']['form']}).",
         highlight=False,
     )
-    show_forms(console, data["step_2"])
+    if "tasks" in data:
+        each = Table(title="the benchmarks", title_justify="left")
+        for heading in ("benchmark", "accuracy", "90% interval", "step 2"):
+            each.add_column(heading, justify="left" if heading in ("benchmark", "step 2") else "right")
+        for name, one in data["tasks"].items():
+            form = data["step_2"]["tasks"][name]["form"]
+            each.add_row(name, f"{one['mean']:.3f}", f"{one['low']:.3f} to {one['high']:.3f}", form)
+        console.print(each)
+    else:
+        show_forms(console, data["step_2"])
     trial = data["backtest"]
     title = "without a loss"
     if trial is not None:
