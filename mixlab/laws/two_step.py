@@ -25,6 +25,7 @@ NAME = "two-step"
 DRAWS = 4000  # through both steps, behind an interval
 LEVEL = 0.9
 SIGNIFICANT = 0.01
+LOW_ENDS = (0.25, 0.35, 0.5)  # shares of the rows, from the lowest loss up, on which accuracy must not fall
 CLEAR_OF_CHANCE = 2.0  # standard errors
 
 
@@ -267,12 +268,15 @@ def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None
             f"{loss.max():.3f} (Kendall's tau {trend.statistic:+.2f}); it may still be at chance",
             instead,
         )
-    low = order[: max(MIN_FIT, len(order) // 2)]
-    if stats.kendalltau(loss[low], accuracy[low], alternative="greater").pvalue < SIGNIFICANT:
-        raise FitError(
-            f"`{target}` falls again as the loss goes below {loss[low].max():.3f}: no curve that rises can follow it",
-            f"{instead.split(',')[0]}, or leave rows out with --where",
-        )
+    for share in LOW_ENDS:
+        low = order[: max(MIN_FIT, round(share * len(order)))]
+        fall = stats.kendalltau(loss[low], accuracy[low], alternative="greater")
+        if fall.pvalue < SIGNIFICANT / len(LOW_ENDS):
+            raise FitError(
+                f"`{target}` falls again as the loss goes below {loss[low].max():.3f} (Kendall's tau "
+                f"{fall.statistic:+.2f} over {len(low)} rows): no curve that rises can follow it",
+                "predict the loss instead, or leave rows out with --where",
+            )
 
 
 def fit_step_1(table: RunTable, weights: Mapping[str, float], **options: Any) -> Surface:
