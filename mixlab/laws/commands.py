@@ -81,12 +81,13 @@ def fit(
 
 def show_forms(console: Console, step_2: dict[str, Any]) -> None:
     """The curves from loss to accuracy that were tried, the chosen one first."""
-    table = Table(title="accuracy from loss, the form that is used on top", title_justify="left")
-    for heading in ("form", "error on runs of lower loss", "parameters"):
-        table.add_column(heading, justify="right" if heading.startswith("error") else "left")
-    for row in step_2["candidates"]:
+    table = Table(title="accuracy from loss L, by the error on runs of lower loss", title_justify="left")
+    for heading in ("form", "error", "parameters", "role"):
+        table.add_column(heading, justify="right" if heading == "error" else "left")
+    for number, row in enumerate(step_2["candidates"]):
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in row["params"].items())
-        table.add_row(row["formula"], "-" if row["error"] is None else f"{row['error']:.4f}", numbers)
+        role = "predicts" if number == 0 else "in the interval" if row["admitted"] else "ruled out"
+        table.add_row(row["formula"], "-" if row["error"] is None else f"{row['error']:.4f}", numbers, role)
     console.print(table)
 
 
