@@ -324,10 +324,11 @@ def _baselines(
         except (FitError, RunTableError):  # a law that these rows cannot carry is no baseline
             continue
         found[name] = {target: _scores(test, target, predictions[target]) for target in targets}
-    if used == two_step.NAME:
-        for target in targets:
-            direct = without_loss(fit, target, test.flops())["sigmoid-in-flops"]
-            found["sigmoid-in-flops"] = {target: _scores(test, target, Prediction(test.column(target), direct))}
+    if used == two_step.NAME and fit.has("tokens"):
+        direct = without_loss(fit, targets[0], test.flops())
+        direct.pop("largest-run")  # which is `best-of-largest` below
+        for name, guess in direct.items():
+            found[name] = {targets[0]: _scores(test, targets[0], Prediction(test.column(targets[0]), guess))}
     nearest = _nearest_of_largest(fit, test)
     for name in ("best-of-largest", "mean"):
         found[name] = {}

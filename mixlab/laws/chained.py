@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from mixlab.errors import FitError
-from mixlab.laws.accuracy import Sigmoid, fit_curve
+from mixlab.laws.accuracy import fit_curve
 from mixlab.laws.base import Array
+from mixlab.laws.forms import Sigmoid
+from mixlab.laws.support import VARIES
 from mixlab.laws.tasks import TaskMean
 from mixlab.laws.two_step import TwoStep
 from mixlab.runs import RunTable
@@ -83,12 +85,12 @@ def try_out(table: RunTable, target: str, fit: Callable[[RunTable], TwoStep | Ta
 
 
 def without_loss(table: RunTable, target: str, flops: Array, chance: float | None = None) -> dict[str, Array]:
-    """Accuracy at C, shape (M,), by name: that of the largest run, and a sigmoid in log C fitted to all runs."""
+    """Accuracy at C, shape (M,), by name: the largest run's, and a sigmoid in log C where the runs differ in C."""
     accuracy, spent = table.column(target), table.flops()
     here = np.isfinite(accuracy)
     accuracy, spent = accuracy[here], spent[here]
-    direct = fit_curve(Sigmoid(), -np.log(spent), accuracy, chance)
-    return {
-        "largest-run": np.full(len(flops), accuracy[spent.argmax()]),
-        "sigmoid-in-flops": direct.predict(-np.log(flops))[0],
-    }
+    found = {"largest-run": np.full(len(flops), accuracy[spent.argmax()])}
+    if np.ptp(np.log(spent)) > VARIES:
+        direct = fit_curve(Sigmoid(), -np.log(spent), accuracy, chance)
+        found["sigmoid-in-flops"] = direct.predict(-np.log(flops))[0]
+    return found

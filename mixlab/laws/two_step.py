@@ -18,15 +18,13 @@ from scipy import stats
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.accuracy import MIN_FIT, Candidate, Curve, rank_forms, resample_curve
 from mixlab.laws.base import Array, FitResult
+from mixlab.laws.rise import binomial, require_rise
 from mixlab.laws.surface import Surface, fit_surface
 from mixlab.runs import RunTable
 
 NAME = "two-step"
 DRAWS = 4000  # through both steps, behind an interval
 LEVEL = 0.9
-SIGNIFICANT = 0.01
-LOW_ENDS = (0.25, 0.35, 0.5)  # shares of the rows, from the lowest loss up, on which accuracy must not fall
-CLEAR_OF_CHANCE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ class TwoStep:
         for index, curve in enumerate(self.resamples):
             accuracy[index::forms] = curve.predict_each(losses[index::forms])
         if kind == "prediction":
-            accuracy += of_run * np.sqrt(self.scatter**2 + _binomial(accuracy, self.items))
+            accuracy += of_run * np.sqrt(self.scatter**2 + binomial(accuracy, self.items))
         return np.clip(accuracy, 0.0, 1.0)
 
 
@@ -192,7 +190,7 @@ def fit_two_step(
         warnings.append("the runs are too few to choose the curve of step 2 by unseen runs: the first form is taken")
     # What validation missed by, or where it could not be tried the scatter in sample; less what guessing explains.
     spread = np.fmax(best.curve.scatter, best.spread)
-    explained = float(np.mean(_binomial(accuracy, items)))
+    explained = float(np.mean(binomial(accuracy, items)))
     return TwoStep(
         target=target,
         loss=weights,
@@ -239,46 +237,6 @@ def loss_columns(table: RunTable, target: str, loss: str | None = None) -> dict[
     return {f"loss.{name}": 1 / len(table.evals) for name in table.evals}
 
 
-def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None, items: int | None) -> None:
-    """Refuse a benchmark that the runs have not begun to learn, or on which they get worse.
-
-    Raises:
-        FitError: too few rows; accuracy at chance; no significant rise as the loss falls, or a fall at its low end.
-    """
-    instead = "predict the loss instead, or add runs of lower loss"
-    if len(loss) <= MIN_FIT:
-        raise FitError(f"`{NAME}` needs {MIN_FIT + 1} rows with `{target}` and its loss, but got {len(loss)}", instead)
-    order = np.argsort(loss)
-    best, scores = order[: max(1, len(order) // 4)], f"{accuracy.min():.3f} to {accuracy.max():.3f}"
-    # Neighbours in loss differ by noise alone, nearly: von Neumann's estimate of it.
-    noise = float(np.sqrt(np.mean(np.diff(accuracy[order]) ** 2) / 2))
-    if chance is not None:
-        noise = max(noise, float(np.sqrt(_binomial(np.array([chance]), items)[0])))
-        rise = float(accuracy[best].mean()) - chance
-        if rise <= CLEAR_OF_CHANCE * noise / np.sqrt(len(best)):
-            raise FitError(
-                f"`{target}` is still at chance: {accuracy[best].mean():.3f} on average over the {len(best)} rows of "
-                f"lowest loss (down to {loss.min():.3f}), against {chance:g} by guessing",
-                instead,
-            )
-    trend = stats.kendalltau(loss, accuracy, alternative="less")
-    if not trend.pvalue < SIGNIFICANT:
-        raise FitError(
-            f"`{target}` does not rise as the loss falls: {scores} over losses of {loss.min():.3f} to "
-            f"{loss.max():.3f} (Kendall's tau {trend.statistic:+.2f}); it may still be at chance",
-            instead,
-        )
-    for share in LOW_ENDS:
-        low = order[: max(MIN_FIT, round(share * len(order)))]
-        fall = stats.kendalltau(loss[low], accuracy[low], alternative="greater")
-        if fall.pvalue < SIGNIFICANT / len(LOW_ENDS):
-            raise FitError(
-                f"`{target}` falls again as the loss goes below {loss[low].max():.3f} (Kendall's tau "
-                f"{fall.statistic:+.2f} over {len(low)} rows): no curve that rises can follow it",
-                "predict the loss instead, or leave rows out with --where",
-            )
-
-
 def fit_step_1(table: RunTable, weights: Mapping[str, float], **options: Any) -> Surface:
     """The surface of the loss columns of one chain."""
     if len(weights) == 1:
@@ -301,11 +259,6 @@ def _accuracies(table: RunTable, target: str) -> Array:
             "divide percentages by 100",
         )
     return accuracy
-
-
-def _binomial(accuracy: Array, items: int | None) -> Array:
-    """Variance of an accuracy measured on `items` questions; 0 where their number is not known."""
-    return accuracy * (1 - accuracy) / items if items else np.zeros_like(accuracy)
 
 
 def _result(target: str, curve: Curve, resamples: Curve | None, rows: int) -> FitResult:

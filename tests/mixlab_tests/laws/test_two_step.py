@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from mixlab.errors import ConfigError, FitError, MixlabError, RunTableError
-from mixlab.laws.accuracy import FORMS, Exponential, Form, Sigmoid, fit_curve, rank_forms
+from mixlab.laws.accuracy import fit_curve, rank_forms
 from mixlab.laws.chained import try_out, without_loss
+from mixlab.laws.forms import FORMS, Exponential, Form, Sigmoid
 from mixlab.laws.tasks import Plateau, fit_tasks
 from mixlab.laws.two_step import fit_two_step
 from mixlab.runs import RunTable
