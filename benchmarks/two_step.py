@@ -59,7 +59,7 @@ def design(table: pd.DataFrame) -> Design:
 
 
 def paper_loss(rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-    """L = E + (a M^eta + b M^-eta) C^-eta by least squares in L: their equation 4, M = D / N."""
+    """L = E + (a M^eta + b M^-eta) C^-eta by least squares in L, M = D / N."""
 
     def terms(eta: float, at: pd.DataFrame) -> np.ndarray:
         log_c, log_m = np.log(at["flops"].astype(float)) - 44.0, np.log(at["token_multiplier"] / 20)
@@ -75,7 +75,7 @@ def paper_loss(rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
 
 
 def paper_error(loss: np.ndarray, error: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """err = eps - k exp(-gamma L) by least squares in err: their equation 5."""
+    """err = eps - k exp(-gamma L) by least squares in err."""
     centre = loss.mean()
     fits = []
     for gamma in (0.3, 0.7, 1.0, 1.5, 2.5):
