@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from mixlab.errors import FitError, RunTableError
+from mixlab.laws import two_step
+from mixlab.laws.chained import without_loss
 from mixlab.laws.registry import law_names
 from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.two_step import TwoStep, fit_two_step
 from mixlab.runs import RunTable
 
 Array = NDArray[np.float64]
+Fitted = Surface | TwoStep
 
 LEVEL = 0.9
 
@@ -40,7 +44,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One target over the held-out rows, arrays of shape (n,), nats, with the 90% prediction interval."""
+    """One target over the held-out rows, arrays of shape (n,), nats or accuracy, with the 90% prediction interval."""
 
     observed: Array
     predicted: Array
@@ -151,7 +155,7 @@ def backtest(
     Args:
         split: the two sides.
         targets: columns to predict.
-        law: a law's name, or `auto`.
+        law: a law's name, `auto`, or `two-step` for an accuracy.
         bootstrap: resamples behind the intervals; without them `coverage_90` is null.
         seed: of the resamples.
         baselines: also try the other laws, the nearest mixture at the fit's largest budget, and the mean.
@@ -160,8 +164,7 @@ def backtest(
         FitError: when the rows cannot carry the law.
         RunTableError: when a column is missing or the sides have different domains.
     """
-    objective = _objective(targets)
-    surface = fit_surface(split.fit, objective, law=law, bootstrap=bootstrap, seed=seed)
+    surface = _fit(split.fit, targets, law, bootstrap, seed)
     test, dropped = _finite_rows(split.test, targets)
     predictions = predict_table(surface, test, targets, intervals=bootstrap > 0)
     warnings = [*split.notes, *split.fit.notes, *surface.warnings]
@@ -171,7 +174,7 @@ def backtest(
         law=surface.law,
         rows_fit=surface.rows,
         rows_test=len(test),
-        targets={name: _scores(test, predictions[name]) for name in targets},
+        targets={name: _scores(test, name, predictions[name]) for name in targets},
         baselines={},
         predictions=predictions,
         warnings=list(dict.fromkeys(warnings)),
@@ -182,8 +185,8 @@ def backtest(
 
 
 def metrics(prediction: Prediction) -> dict[str, float | None]:
-    """Errors of one target: mean relative error (%), MAE (nats), R2, Spearman's rho, coverage and median width (%, of
-    the prediction) of the interval.
+    """Errors of one target: mean relative error (%), MAE (nats, or accuracy), R2, Spearman's rho, coverage and median
+    width (%, of the prediction) of the interval.
 
     Whatever is not defined for these rows is None.
     """
@@ -232,7 +235,7 @@ def choices(observed: Array, predicted: Array, groups: NDArray[np.int64]) -> tup
 
 
 def predict_table(
-    surface: Surface, table: RunTable, targets: Sequence[str], *, intervals: bool
+    surface: Fitted, table: RunTable, targets: Sequence[str], *, intervals: bool
 ) -> dict[str, Prediction]:
     """The surface's predictions for the rows of a table, by target."""
     mixture, params, tokens = _points(surface.domains, table)
@@ -245,6 +248,14 @@ def predict_table(
             low, high = surface.interval(mixture, params, tokens, level=LEVEL, kind="prediction", target=name)
         result[name] = Prediction(table.column(name), predicted[name], low, high)
     return result
+
+
+def _fit(table: RunTable, targets: Sequence[str], law: str, bootstrap: int, seed: int) -> Fitted:
+    """The law fitted to what is asked for."""
+    objective = _objective(targets)
+    if law == two_step.NAME:
+        return fit_two_step(table, targets[0], bootstrap=bootstrap, seed=seed)
+    return fit_surface(table, objective, law=law, bootstrap=bootstrap, seed=seed)
 
 
 def _objective(targets: Sequence[str]) -> str | Mapping[str, float]:
@@ -290,11 +301,12 @@ def _finite_rows(table: RunTable, targets: Sequence[str]) -> tuple[RunTable, int
     return table.select(finite), int((~finite).sum())
 
 
-def _scores(test: RunTable, prediction: Prediction) -> dict[str, float | None]:
+def _scores(test: RunTable, target: str, prediction: Prediction) -> dict[str, float | None]:
     scores = metrics(prediction)
     regret, accuracy = None, None
     if test.domains:
-        regret, accuracy = choices(prediction.observed, prediction.predicted, _alternatives(test))
+        better = -1.0 if target.startswith("acc.") else 1.0  # the smallest loss, the largest accuracy
+        regret, accuracy = choices(better * prediction.observed, better * prediction.predicted, _alternatives(test))
     return {**scores, "regret_at_1": regret, "decision_accuracy": accuracy}
 
 
@@ -309,7 +321,7 @@ def _baselines(
     fit: RunTable, test: RunTable, targets: Sequence[str], used: str, seed: int
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for name in law_names():
+    for name in law_names() if used != two_step.NAME else ():  # those laws are about losses
         if name == used:
             continue
         try:
@@ -317,7 +329,12 @@ def _baselines(
             predictions = predict_table(surface, test, targets, intervals=False)
         except (FitError, RunTableError):  # a law that these rows cannot carry is no baseline
             continue
-        found[name] = {target: _scores(test, predictions[target]) for target in targets}
+        found[name] = {target: _scores(test, target, predictions[target]) for target in targets}
+    if used == two_step.NAME and fit.has("tokens"):
+        direct = without_loss(fit, targets[0], test.flops())
+        direct.pop("largest-run")  # which is `best-of-largest` below
+        for name, guess in direct.items():
+            found[name] = {targets[0]: _scores(test, targets[0], Prediction(test.column(targets[0]), guess))}
     nearest = _nearest_of_largest(fit, test)
     for name in ("best-of-largest", "mean"):
         found[name] = {}
@@ -325,7 +342,7 @@ def _baselines(
             seen = fit.column(target)
             guess = seen[nearest] if name == "best-of-largest" else np.full(len(test), np.nanmean(seen))
             if np.isfinite(guess).all():
-                found[name][target] = _scores(test, Prediction(test.column(target), guess))
+                found[name][target] = _scores(test, target, Prediction(test.column(target), guess))
     return {name: scores for name, scores in found.items() if scores}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from analysis.backtest import Backtest, Split, default_targets, split_holdout, split_largest
 from analysis.backtest import backtest as run_backtest
-from analysis.gather import Picture, gather, to_point
+from analysis.gather import BEYOND, STEPS, Picture, gather, to_point
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains
@@ -19,10 +20,14 @@ from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import SUFFIXES, domain_colours, save
+from analysis.plots.task import figure_task
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
 from mixlab.errors import ConfigError, FitError
+from mixlab.laws.two_step import fit_two_step
 from mixlab.options import QUANTITY, json_option, print_json, say
-from mixlab.runs import load_runs
+from mixlab.runs import RunTable, load_runs
+from mixlab.search.problem import cost_of
+from mixlab.search.task import mixture_of, predict_at
 
 KINDS = {
     "isoflop": frozenset[str](),
@@ -31,6 +36,7 @@ KINDS = {
     "backtest": frozenset({"test"}),
     "frontier": frozenset({"answer", "frontier"}),
     "domains": frozenset({"answer"}),
+    "task": frozenset(),
 }
 COLUMNS = {
     "mean_relative_error": "error, %",
@@ -90,8 +96,8 @@ def backtest(
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("runs", type=click.Path())
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png, .svg or .pdf); default KIND.png.")
-@click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest).")
-@click.option("--flops", type=QUANTITY, help="Budget of the recommendation (curve, mixture, frontier, domains).")
+@click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
+@click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
 @click.option("--law", help="A law's name, or auto.")
 @click.option("--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples.")
 @json_option
@@ -106,18 +112,22 @@ def plot(
     as_json: bool,
 ) -> int:
     """Draw one figure of RUNS."""
-    if target is not None and kind not in ("isoflop", "curve", "backtest"):
+    if target is not None and kind not in ("isoflop", "curve", "backtest", "task"):
         raise ConfigError(f"`{kind}` shows no single loss column, but got --target {target}", "leave --target out")
-    if flops is not None and "answer" not in KINDS[kind]:
+    if flops is not None and "answer" not in KINDS[kind] and kind != "task":
         raise ConfigError(f"`{kind}` shows no recommendation, but got --flops", "leave --flops out")
     path = output or Path(f"{kind}.png")
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {path.name}")
-    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
-    for note in picture.notes:
+    if kind == "task":
+        figure, notes = _task_figure(load_runs(runs), target, flops, law or "auto", bootstrap)
+    else:
+        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
+        figure, notes = _figure(kind, picture, target, bootstrap), picture.notes
+    for note in notes:
         say(f"note: {note}")
-    save(_figure(kind, picture, target, bootstrap), path)
-    print_json({"kind": kind, "file": str(path), "notes": picture.notes}) if as_json else say(f"wrote {path}")
+    save(figure, path)
+    print_json({"kind": kind, "file": str(path), "notes": notes}) if as_json else say(f"wrote {path}")
     return 0
 
 
@@ -167,6 +177,24 @@ def _figure(kind: str, picture: Picture, target: str | None, bootstrap: int) -> 
     if not losses:
         raise ConfigError("`domains` needs loss.<eval> columns in the objective", "draw mixture or curve")
     return figure_domains(losses, title)
+
+
+def _task_figure(
+    table: RunTable, target: str | None, flops: float | None, law: str, bootstrap: int
+) -> tuple[Figure, list[str]]:
+    """Both steps towards a benchmark, and what is to be said about them."""
+    if target is None:
+        raise ConfigError("`task` needs a benchmark", "name its column with --target acc.<task>")
+    try:
+        mixture = mixture_of(table, {})
+    except ConfigError as error:
+        raise ConfigError(error.message, "`task` draws runs of one mixture: give a table of those") from None
+    chain, cost = fit_two_step(table, target, law=law, bootstrap=bootstrap), cost_of(table)
+    spent = table.flops()
+    answer = predict_at(chain, flops or BEYOND * float(spent.max()), cost=cost, mixture=mixture)
+    budgets = np.geomspace(spent.min(), 1.5 * max(answer.flops, float(spent.max())), STEPS)
+    points = [predict_at(chain, float(budget), cost=cost, mixture=mixture) for budget in budgets]
+    return figure_task(table, chain, points, answer), list(dict.fromkeys([*chain.warnings, *answer.warnings]))
 
 
 def _show(result: Backtest) -> None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mixlab.search.commands:recommend",
         "The mixture, model size and tokens that are best at a budget.",
     ),
+    "predict-task": ("mixlab.search.task:predict_task", "A benchmark's accuracy at a budget, by way of a loss."),
     "export": ("mixlab.export:export", "The recommended mixture in a trainer's own syntax."),
     "verify": (
         "sweeps.commands:verify",

@@ -16,11 +16,13 @@ from mixlab.laws.chinchilla import optimum
 from mixlab.laws.isoflop import Profile, fit_isoflop
 from mixlab.laws.registry import law_choices
 from mixlab.laws.surface import fit_surface
+from mixlab.laws.two_step import NAME as TWO_STEP
+from mixlab.laws.two_step import fit_two_step
 from mixlab.options import json_option, print_json, say
 from mixlab.runs import load_runs
 from mixlab.units import format_flops, format_quantity
 
-LAWS = ("auto", "isoflop", *law_choices())
+LAWS = ("auto", "isoflop", TWO_STEP, *law_choices())
 
 
 @click.command()
@@ -48,14 +50,19 @@ def fit(
         table = table.where(where)
     selection: list[dict[str, Any]] = []
     profiles: list[Profile] = []
+    steps: dict[str, dict[str, Any]] = {}
     if law == "isoflop":
         result, profiles = fit_isoflop(table, target, bootstrap, seed)
+    elif law == TWO_STEP:
+        chain = fit_two_step(table, target, bootstrap=bootstrap, seed=seed, params_column=params_column)
+        result = FitResult(**{**vars(chain.fits[target]), "warnings": chain.warnings})
+        selection, steps = chain.surface.selection, chain.steps()
     else:
         surface = fit_surface(table, target, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
         fitted = surface.fits[target]
         result = FitResult(**{**vars(fitted), "warnings": [*surface.warnings, *fitted.warnings]})
         selection = surface.selection
-    data = {**result.to_json(), "selection": selection}
+    data = {**result.to_json(), "selection": selection, **steps}
     if law == "isoflop":
         data["budgets"] = [profile.to_json() for profile in profiles]
 
@@ -65,7 +72,23 @@ def fit(
         print_json(data)
     else:
         _show(result, selection, profiles)
+        if steps:
+            show_forms(Console(), steps["step_2"])
+        for warning in result.warnings:
+            say(f"note: {warning}")
     return 0
+
+
+def show_forms(console: Console, step_2: dict[str, Any]) -> None:
+    """The curves from loss to accuracy that were tried, the chosen one first."""
+    table = Table(title="accuracy from loss L, by the error on runs of lower loss", title_justify="left")
+    for heading in ("form", "error", "parameters", "role"):
+        table.add_column(heading, justify="right" if heading == "error" else "left")
+    for number, row in enumerate(step_2["candidates"]):
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in row["params"].items())
+        role = "predicts" if number == 0 else "in the interval" if row["admitted"] else "ruled out"
+        table.add_row(row["formula"], "-" if row["error"] is None else f"{row['error']:.4f}", numbers, role)
+    console.print(table)
 
 
 def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Profile]) -> None:
@@ -109,8 +132,6 @@ def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Pro
             highlight=False,
         )
     console.print(f"objective {result.objective:.6g}", highlight=False)
-    for warning in result.warnings:
-        say(f"note: {warning}")
 
 
 def _percent(value: float | None) -> str:

@@ -77,7 +77,7 @@ def load_problem(
         objective=_objective(table, config, objective),
         space=space,
         supply=np.array(list(supply.values())),
-        cost=_rates(table),
+        cost=cost_of(table),
         prior=prior,
         law=law or (config.target.law if config is not None and config.target is not None else "auto"),
         config=config,
@@ -178,7 +178,7 @@ def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:
     return Mixture.normalized(config.mixtures.prior)
 
 
-def _rates(table: RunTable) -> Cost:
+def cost_of(table: RunTable) -> Cost:
     """FLOPs per token as the runs state them, else 6 N."""
     if table.flops_source == "6ND" or not table.has("tokens"):
         return SixND()

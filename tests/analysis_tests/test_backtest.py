@@ -78,3 +78,24 @@ def test_planted_law_beats_the_baselines(planted: RunTable) -> None:
         assert other > scores["mean_relative_error"]
     assert result.baselines["mean"]["loss"]["spearman"] is None
     assert set(result.to_json()) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
+
+
+def test_an_accuracy_is_better_when_it_is_larger(planted: RunTable) -> None:
+    frame = planted.frame.assign(**{"acc.quiz": 0.25 + 0.7 / (1 + np.exp(2 * (planted.column("loss") - 2.2)))})
+    split = split_largest(RunTable.from_frame(frame))
+    scores = backtest(split, ["acc.quiz"], law="two-step", bootstrap=20, baselines=False).targets["acc.quiz"]
+    assert scores["decision_accuracy"] is not None
+    assert scores["decision_accuracy"] > 0.9
+    assert scores["regret_at_1"] is not None
+    assert 0 <= scores["regret_at_1"] < 0.02
+
+
+def test_two_steps_at_one_scale(planted: RunTable) -> None:
+    frame = planted.frame.assign(**{"acc.quiz": 0.25 + 0.7 / (1 + np.exp(2 * (planted.column("loss") - 2.2)))})
+    frame = frame[(frame["params"] == 3e6) & (frame["flops"] == 4e15)]
+    for table in (frame, frame.drop(columns=["params", "tokens", "flops"])):
+        split = split_holdout(RunTable.from_frame(table), "`mix.web` > 0.25")
+        result = backtest(split, ["acc.quiz"], law="two-step", bootstrap=0)
+        assert result.targets["acc.quiz"]["mae"] is not None
+        assert result.targets["acc.quiz"]["mae"] < 0.05
+        assert "sigmoid-in-flops" not in result.baselines
