@@ -38,16 +38,17 @@ KINDS = {
     "domains": frozenset({"answer"}),
     "task": frozenset(),
 }
-COLUMNS = {
-    "mean_relative_error": "error, %",
-    "mae": "MAE",
-    "r2": "R2",
-    "spearman": "Spearman",
-    "regret_at_1": "regret@1",
-    "decision_accuracy": "pairs right",
-    "coverage_90": "in 90% interval",
-    "width_90": "its width, %",
+COLUMNS = {  # heading and decimals; short, so that a table fits into 80 columns
+    "mean_relative_error": ("error %", 2),
+    "mae": ("MAE", 3),
+    "r2": ("R2", 2),
+    "spearman": ("rho", 3),
+    "regret_at_1": ("regret", 3),
+    "decision_accuracy": ("pairs", 2),
+    "coverage_90": ("held", 2),
+    "width_90": ("width %", 1),
 }
+LEGEND = "rho: Spearman; regret: of the pick; pairs: ranked right; held, width: of the 90% interval"
 
 
 @click.command()
@@ -198,15 +199,16 @@ def _task_figure(
 
 
 def _show(result: Backtest) -> None:
-    table = Table(
-        title=f"{result.law}: fitted {result.rows_fit} rows, predicted {result.rows_test}", title_justify="left"
-    )
-    table.add_column("law")
-    table.add_column("target")
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right")
-    for name, targets in {result.law: result.targets, **result.baselines}.items():
-        for target, scores in targets.items():
-            values = [scores[key] for key in COLUMNS]
-            table.add_row(name, target, *("-" if value is None else f"{value:.4g}" for value in values))
-    Console().print(table)
+    console = Console()
+    console.print(f"{result.law}: fitted {result.rows_fit} rows, predicted {result.rows_test}", highlight=False)
+    for target in result.targets:
+        scores = {name: each[target] for name, each in ({result.law: result.targets} | result.baselines).items()}
+        told = [key for key in COLUMNS if any(row[key] is not None for row in scores.values())]
+        table = Table(title=target, title_justify="left")
+        table.add_column("law", no_wrap=True)
+        for key in told:
+            table.add_column(COLUMNS[key][0], justify="right", no_wrap=True)
+        for name, row in scores.items():
+            table.add_row(name, *("-" if row[key] is None else f"{row[key]:.{COLUMNS[key][1]}f}" for key in told))
+        console.print(table)
+    console.print(LEGEND, style="dim", highlight=False)
