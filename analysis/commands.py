@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -39,16 +40,16 @@ KINDS = {
     "task": frozenset(),
 }
 COLUMNS = {  # heading and decimals; short, so that a table fits into 80 columns
-    "mean_relative_error": ("error %", 2),
+    "mean_relative_error": ("error", 2),
     "mae": ("MAE", 3),
     "r2": ("R2", 2),
     "spearman": ("rho", 3),
     "regret_at_1": ("regret", 3),
     "decision_accuracy": ("pairs", 2),
     "coverage_90": ("held", 2),
-    "width_90": ("width %", 1),
+    "width_90": ("width", 1),
 }
-LEGEND = "rho: Spearman; regret: of the pick; pairs: ranked right; held, width: of the 90% interval"
+LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, width (%): of the 90% interval"
 
 
 @click.command()
@@ -204,7 +205,7 @@ def _show(result: Backtest) -> None:
     for target in result.targets:
         scores = {name: each[target] for name, each in ({result.law: result.targets} | result.baselines).items()}
         told = [key for key in COLUMNS if any(row[key] is not None for row in scores.values())]
-        table = Table(title=target, title_justify="left")
+        table = Table(title=target, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("law", no_wrap=True)
         for key in told:
             table.add_column(COLUMNS[key][0], justify="right", no_wrap=True)
