@@ -1,22 +1,25 @@
 """How well laws predict published runs that they have not seen, `auto` beside single laws and baselines.
 
-    python benchmarks/transfer.py TABLES [--law auto --law chinchilla ...]
+    python benchmarks/transfer.py TABLES [--part compute --part joint ...] [--law auto --law chinchilla ...]
 
-TABLES is a folder with the published run tables; every split fits the smaller runs and predicts the larger ones:
+TABLES is a folder with the published run tables; every split fits some runs and predicts others:
 
     compute    L(N, D), the lowest 80% of compute -> the rest: mean relative error, %
     regmix     512 or 64 mixtures at one scale -> 64 others of 1,000 times the size: Spearman by target, and its mean
+    mixtures   L(h) at one scale, 3/4 of the mixtures -> the others, the mean of 10 random splits: MAE, nats
     joint      L(N, D, h), smaller models -> larger ones: mean relative error, %
     epochs     L(N, D, U), few epochs -> more: mean relative error, %, and the published law at its own constants
 
-with the share of held-out rows inside the 90% prediction interval and the interval's median width.
+with the share of held-out rows inside the 90% prediction interval and the interval's median width; at the end the same
+over all splits.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -24,13 +27,14 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 import pandas as pd
 
-from analysis.backtest import Backtest, Split, backtest
+from analysis.backtest import Split, backtest
 from mixlab.errors import FitError
 from mixlab.laws.fit import huber
 from mixlab.laws.repetition import MUENNIGHOFF
 from mixlab.runs import RunTable
 
 TRAINED_ON = 0.8
+RANDOM_SPLITS = 10
 SIZES = ("70M", "160M", "305M", "410M", "1B")
 
 
@@ -60,11 +64,32 @@ def compute_splits(folder: Path) -> Iterator[tuple[str, Split]]:
 
 
 def regmix_split(folder: Path, rows: int) -> tuple[Split, list[str]]:
-    table = pd.read_csv(folder / "regmix.csv").drop(columns=["params", "tokens"])
+    table = pd.read_csv(folder / "regmix.csv")
     small = table.query("scale == '1m' and split == 'train'").head(rows)
     large = table.query("scale == '1b' and split == 'test'")
     targets = [name for name in table if name.startswith("loss.")]
     return Split(RunTable.from_frame(small), RunTable.from_frame(large)), targets
+
+
+def mixture_splits(folder: Path) -> Iterator[tuple[str, list[str], list[Split]]]:
+    """Name, targets and random splits of each table."""
+    own = ["loss.Books3", "loss.Github", "loss.Pile-CC"]
+    mean = ["loss.avg_pile"]
+    for file, size, step, targets in (
+        ("3mix", "410M", 60000, own),
+        ("5mix", "70M", 30000, mean),
+        ("5mix", "410M", 30000, mean),
+        ("redpajama", "70M", 30000, mean),
+    ):
+        table = pd.read_csv(folder / f"mixinglaws_{file}.csv").dropna(subset=targets)
+        table = table[(table["size"] == size) & (table["step"] == step)]
+        splits = []
+        for seed in range(RANDOM_SPLITS):
+            ids = np.array(sorted(table["run_id"].unique()))
+            np.random.default_rng(seed).shuffle(ids)
+            test = table["run_id"].isin(ids[: len(ids) // 4])
+            splits.append(Split(RunTable.from_frame(table[~test]), RunTable.from_frame(table[test])))
+        yield f"{file} {size}", targets, splits
 
 
 def joint_splits(folder: Path) -> Iterator[tuple[str, Split]]:
@@ -89,63 +114,120 @@ def published(table: RunTable) -> np.ndarray:
     return MUENNIGHOFF.loss(table.params(), table.tokens(), table.unique()[:, 0])
 
 
-def score(split: Split, target: str, law: str) -> Backtest | None:
-    try:
-        return backtest(split, [target], law=law, bootstrap=1, baselines=False)
-    except FitError:
-        return None
+class Scores:
+    """What came out of every split so far, by law."""
 
+    def __init__(self) -> None:
+        self.held: dict[str, list[float]] = {}
+        self.rows: dict[str, list[int]] = {}
+        self.width: dict[str, list[float]] = {}
 
-def show(name: str, target: str, split: Split, laws: list[str], key: str, pooled: dict[str, list[float]]) -> None:
-    cells = []
-    for law in laws:
-        result = score(split, target, law)
-        if result is None:
-            cells.append(f"{law} refused")
-            continue
+    def measure(self, split: Split, target: str, law: str, key: str) -> dict[str, float] | None:
+        """Of one split: `value` (what `key` names), `held` and `width`; None where the law is refused."""
+        try:
+            result = backtest(split, [target], law=law, bootstrap=1, baselines=False)
+        except FitError:
+            return None
         found = result.targets[target]
-        pooled.setdefault(law, []).append(float(found[key] or np.nan))
-        cells.append(f"{law} {found[key]:.4g} (in interval {found['coverage_90']:.2f}, width {found['width_90']:.1f}%)")
-    print(f"{name:24s} " + "; ".join(cells), flush=True)
+        self.held.setdefault(law, []).append(found["coverage_90"] or 0.0)
+        self.rows.setdefault(law, []).append(result.rows_test)
+        self.width.setdefault(law, []).append(found["width_90"] or np.nan)
+        return {"value": float(found[key] or np.nan), "held": self.held[law][-1], "width": self.width[law][-1]}
+
+    def line(self, name: str, target: str, splits: Sequence[Split], laws: Sequence[str], key: str) -> dict[str, float]:
+        """Print the mean over the splits by law, and return the values."""
+        cells, values = [], {}
+        for law in laws:
+            each = [one for split in splits if (one := self.measure(split, target, law, key)) is not None]
+            if not each:
+                cells.append(f"{law} refused")
+                continue
+            mean = {part: float(np.mean([one[part] for one in each])) for part in each[0]}
+            some = f", {len(each)} of {len(splits)} splits" if len(each) < len(splits) else ""
+            cells.append(f"{law} {mean['value']:.4g} (held {mean['held']:.2f}, width {mean['width']:.1f}%{some})")
+            values[law] = mean["value"]
+        print(f"{name:28s} " + "; ".join(cells), flush=True)
+        return values
+
+    def summary(self) -> None:
+        for law, held in self.held.items():
+            pooled = np.average(held, weights=self.rows[law])
+            print(
+                f"all {len(held)} splits, {law}: held {pooled:.3f} of {sum(self.rows[law])} rows, mean over splits "
+                f"{np.mean(held):.3f}; median width {np.nanmedian(self.width[law]):.1f}%"
+            )
+
+
+def run_compute(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    values = [
+        scores.line(name, "loss", [split], laws or ["auto", "chinchilla", "gp"], "mean_relative_error")
+        for name, split in compute_splits(folder)
+    ]
+    for law in values[0]:
+        mean = np.exp(np.mean([np.log(one[law]) for one in values if law in one]))
+        print(f"geometric mean, {law}: {mean:.3f}%")
+
+
+def run_regmix(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    for rows in (512, 64):
+        split, targets = regmix_split(folder, rows)
+        chosen = laws or ["auto", "loglinear", "power-mix", "gp", "gbdt"]
+        ranks = [
+            scores.line(f"regmix {rows} {name.removeprefix('loss.')}", name, [split], chosen, "spearman")
+            for name in targets
+        ]
+        for law in ranks[0]:
+            mean = np.mean([one[law] for one in ranks if law in one])
+            print(f"regmix {rows}, mean of {len(targets)} targets, {law}: {mean:.4f}")
+
+
+def run_mixtures(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    for name, targets, splits in mixture_splits(folder):
+        for target in targets:
+            chosen = laws or ["auto", "loglinear", "power-mix", "concave-data+gp", "gp"]
+            scores.line(f"{name} {target.removeprefix('loss.')}", target, splits, chosen, "mae")
+
+
+def run_joint(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    for name, split in joint_splits(folder):
+        chosen = laws or ["auto", "effective-data+gp", "joint-additive", "joint", "gp"]
+        scores.line(name, "loss.avg_pile", [split], chosen, "mean_relative_error")
+
+
+def run_epochs(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    rows = RunTable.read(folder / "datablations_repeats.csv").where("in_paper_fit == 1")
+    loss, predicted = rows.column("loss"), published(rows)
+    r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
+    objective = huber(np.log(predicted / loss), 1e-3).sum()
+    print(f"published law on its {len(rows)} rows: R2 {r2:.7f}, Huber objective {objective:.9f}")
+    for name, split in epoch_splits(folder):
+        chosen = laws or ["auto", "repetition", "effective-repetition", "additive-data"]
+        scores.line(name, "loss", [split], chosen, "mean_relative_error")
+        error = np.mean(np.abs(published(split.test) / split.test.column("loss") - 1))
+        print(f"{'':28s} published constants, fitted to rows of both sides {100 * error:.4g}")
+
+
+PARTS = {
+    "compute": run_compute,
+    "regmix": run_regmix,
+    "mixtures": run_mixtures,
+    "joint": run_joint,
+    "epochs": run_epochs,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path)
+    parser.add_argument("--part", action="append", choices=tuple(PARTS), help="again for more; default: all")
     parser.add_argument("--law", action="append", help="again for more; default: auto and its peers")
     options = parser.parse_args()
-    pooled: dict[str, list[float]] = {}
-    for name, split in compute_splits(options.tables):
-        show(name, "loss", split, options.law or ["auto", "chinchilla"], "mean_relative_error", pooled)
-    for law, values in pooled.items():
-        print(f"geometric mean, {law}: {np.exp(np.nanmean(np.log(values))):.3f}% over {len(values)} tables")
-    for rows in (512, 64):
-        split, targets = regmix_split(options.tables, rows)
-        ranks: dict[str, list[float]] = {}
-        for target in targets:
-            show(
-                f"regmix {rows} {target[5:]}",
-                target,
-                split,
-                options.law or ["auto", "loglinear", "gp"],
-                "spearman",
-                ranks,
-            )
-        for law, values in ranks.items():
-            print(f"regmix {rows}, mean of {len(values)} targets, {law}: {np.mean(values):.4f}")
-    for name, split in joint_splits(options.tables):
-        laws = options.law or ["auto", "joint", "joint-additive", "gp"]
-        show(name, "loss.avg_pile", split, laws, "mean_relative_error", {})
-    rows = RunTable.read(options.tables / "datablations_repeats.csv").where("in_paper_fit == 1")
-    loss, predicted = rows.column("loss"), published(rows)
-    r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
-    objective = huber(np.log(predicted / loss), 1e-3).sum()
-    print(f"published law on its {len(rows)} rows: R2 {r2:.7f}, Huber objective {objective:.9f}")
-    for name, split in epoch_splits(options.tables):
-        laws = options.law or ["auto", "repetition", "effective-repetition", "additive-data"]
-        show(name, "loss", split, laws, "mean_relative_error", {})
-        error = np.mean(np.abs(published(split.test) / split.test.column("loss") - 1))
-        print(f"{'':24s} published constants, fitted to rows of both sides {100 * error:.4g}")
+    scores = Scores()
+    for part in options.part or PARTS:
+        started = time.perf_counter()
+        PARTS[part](options.tables, options.law or [], scores)
+        print(f"-- {part}: {time.perf_counter() - started:.0f} s", flush=True)
+    scores.summary()
 
 
 if __name__ == "__main__":
