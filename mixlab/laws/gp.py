@@ -275,7 +275,7 @@ class WithGaussianProcess:
         Z, value = self._features(at), np.zeros((len(theta), len(at)))
         for kernel, these in self._kernels(theta):
             value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
-        return np.asarray(value * self._features.fade(at))
+        return np.asarray(value * self._fade(at))
 
     def _slope(self, theta: Array, at: Points) -> Array:
         """The derivative of the process by h, shape (S, M, K)."""
@@ -290,4 +290,9 @@ class WithGaussianProcess:
                 pulled = (first + second) * theta[s, begin:end]
                 moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
                 slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
-        return np.asarray(slope * self._features.fade(at)[:, None])
+        return np.asarray(slope * self._fade(at)[:, None])
+
+    def _fade(self, at: Points) -> Array:
+        """See `Features.fade`; where there is no law beneath it, the process is all there is, and stays."""
+        assert self._features is not None
+        return self._features.fade(at) if self.law.takes else np.ones(len(at))
