@@ -26,6 +26,7 @@ TURNS = 8
 STILL = 1e-3  # in log N, between turns
 OPTIMUM_DRAWS = 60
 FAR = 10.0  # times the largest run's FLOPs
+ANOTHER_SCALE = 1.5  # times the largest run
 CORNER = 0.9
 LEVEL = 0.9
 
@@ -312,6 +313,11 @@ def _inside(support: np.ndarray, h: np.ndarray) -> bool:
 def _warnings(answer: Recommendation, surface: Surface, question: _Question, best: _Optimum) -> list[str]:
     found = []
     ratio = answer.extrapolation["flops_ratio"]
+    if ratio > ANOTHER_SCALE and "compute" not in surface.choice.objective.tests:
+        found.append(
+            "no runs differ enough in compute to try the law on more of it: trust the order of mixtures, "
+            "not the loss or its interval"
+        )
     if ratio > FAR:
         found.append(f"the budget is {ratio:.3g} times the largest run: nothing tests the law that far out")
     if best.at_edge and question.space is not None and best.tokens > 0.95 * question.space.most_tokens():
