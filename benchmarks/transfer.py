@@ -5,6 +5,7 @@
 TABLES is a folder with the published run tables; every split fits some runs and predicts others:
 
     compute    L(N, D), the lowest 80% of compute -> the rest: mean relative error, %
+    sizes      L(N, D) of the same tables, the smallest 3/4 of the sizes -> the others: mean relative error, %
     regmix     512 or 64 mixtures at one scale -> 64 others of 1,000 times the size: Spearman by target, and its mean
     mixtures   L(h) at one scale, 3/4 of the mixtures -> the others, the mean of 10 random splits: MAE, nats
     joint      L(N, D, h), smaller models -> larger ones: mean relative error, %
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -34,6 +35,7 @@ from mixlab.laws.repetition import MUENNIGHOFF
 from mixlab.runs import RunTable
 
 TRAINED_ON = 0.8
+LARGEST_SIZES = 0.75
 RANDOM_SPLITS = 10
 SIZES = ("70M", "160M", "305M", "410M", "1B")
 
@@ -57,10 +59,21 @@ def compute_tables(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def compute_splits(folder: Path) -> Iterator[tuple[str, Split]]:
     for name, frame in compute_tables(folder):
-        ordered = frame[["params" if "params" in frame else "params_non_embed", "tokens", "flops", "loss"]]
-        ordered = ordered.sort_values("flops", kind="stable")
+        ordered = frame[[_size(frame), "tokens", "flops", "loss"]].sort_values("flops", kind="stable")
         cut = round(TRAINED_ON * len(ordered))
         yield name, Split(RunTable.from_frame(ordered[:cut]), RunTable.from_frame(ordered[cut:]))
+
+
+def size_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+    for name, frame in compute_tables(folder):
+        frame = frame[[_size(frame), "tokens", "flops", "loss"]]
+        sizes = np.sort(frame[_size(frame)].unique())
+        large = frame[_size(frame)] >= sizes[int(LARGEST_SIZES * len(sizes))]
+        yield name, Split(RunTable.from_frame(frame[~large]), RunTable.from_frame(frame[large]))
+
+
+def _size(frame: pd.DataFrame) -> str:
+    return "params" if "params" in frame else "params_non_embed"
 
 
 def regmix_split(folder: Path, rows: int) -> tuple[Split, list[str]]:
@@ -159,9 +172,17 @@ class Scores:
 
 
 def run_compute(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    _run_scale(compute_splits(folder), laws, scores)
+
+
+def run_sizes(folder: Path, laws: Sequence[str], scores: Scores) -> None:
+    _run_scale(size_splits(folder), laws, scores)
+
+
+def _run_scale(splits: Iterable[tuple[str, Split]], laws: Sequence[str], scores: Scores) -> None:
     values = [
         scores.line(name, "loss", [split], laws or ["auto", "chinchilla", "gp"], "mean_relative_error")
-        for name, split in compute_splits(folder)
+        for name, split in splits
     ]
     for law in values[0]:
         mean = np.exp(np.mean([np.log(one[law]) for one in values if law in one]))
@@ -209,6 +230,7 @@ def run_epochs(folder: Path, laws: Sequence[str], scores: Scores) -> None:
 
 PARTS = {
     "compute": run_compute,
+    "sizes": run_sizes,
     "regmix": run_regmix,
     "mixtures": run_mixtures,
     "joint": run_joint,
