@@ -6,6 +6,7 @@ then the result says so. A metric that is not defined is null, never 0.0.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from mixlab.errors import FitError, RunTableError
+from mixlab.errors import FitError, RunTableError, did_you_mean
 from mixlab.laws import two_step
 from mixlab.laws.chained import without_loss
 from mixlab.laws.registry import law_names
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 Fitted = Surface | TwoStep
 
 LEVEL = 0.9
+MEASURED = ("loss", "acc.", "nll.", "bpb.")
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,22 @@ def default_targets(table: RunTable) -> tuple[str, ...]:
     if not columns:
         raise RunTableError("the table has no column `loss` or `loss.<eval>`", "name one with --target")
     return columns
+
+
+def matching_targets(table: RunTable, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Columns by name or by pattern, such as `loss.web_*`; each once, in the order asked for.
+
+    Raises:
+        RunTableError: when a pattern names no column of losses or accuracies.
+    """
+    columns = [str(name) for name in table.frame.columns if str(name).startswith(MEASURED)]
+    found: list[str] = []
+    for pattern in patterns:
+        matches = [pattern] if table.has(pattern) else fnmatch.filter(columns, pattern)
+        if not matches:
+            raise RunTableError(f"the table has no column `{pattern}`", did_you_mean(pattern, columns))
+        found += [name for name in matches if name not in found]
+    return tuple(found)
 
 
 def backtest(

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.backtest import Backtest, Split, default_targets, split_holdout, split_largest
+from analysis.backtest import Backtest, Split, default_targets, matching_targets, split_holdout, split_largest
 from analysis.backtest import backtest as run_backtest
 from analysis.gather import BEYOND, STEPS, Picture, gather, to_point
 from analysis.plots.backtest import figure_backtest
@@ -57,7 +57,9 @@ LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, wid
 @click.option("--holdout", metavar="EXPR", help='Rows to predict, a pandas query such as "flops > 1e18".')
 @click.option("--against", type=click.Path(), metavar="RUNS2", help="Predict the rows of another table.")
 @click.option("--law", default="auto", show_default=True, help="A law's name, or auto.")
-@click.option("--target", "targets", multiple=True, metavar="COL", help="Column to predict (again for more).")
+@click.option(
+    "--target", "targets", multiple=True, metavar="COL", help="Column or pattern such as 'loss.*' (again for more)."
+)
 @click.option("--where", metavar="EXPR", help="Use only these rows.")
 @click.option("--continue-runs", is_flag=True, help="Let runs stand on both sides: predict their later points.")
 @click.option("--bootstrap", type=click.IntRange(min=0), default=200, show_default=True, help="Resamples.")
@@ -87,7 +89,8 @@ def backtest(
     else:
         other = load_runs(str(against))
         split = Split(table, other.where(where) if where else other)
-    result = run_backtest(split, targets or default_targets(table), law=law, bootstrap=bootstrap, seed=seed)
+    wanted = matching_targets(table, targets) if targets else default_targets(table)
+    result = run_backtest(split, wanted, law=law, bootstrap=bootstrap, seed=seed)
     for warning in result.warnings:
         say(f"warning: {warning}")
     print_json(result.to_json()) if as_json else _show(result)
@@ -202,8 +205,12 @@ def _task_figure(
 def _show(result: Backtest) -> None:
     console = Console()
     console.print(f"{result.law}: fitted {result.rows_fit} rows, predicted {result.rows_test}", highlight=False)
-    for target in result.targets:
-        scores = {name: each[target] for name, each in ({result.law: result.targets} | result.baselines).items()}
+    everything = {result.law: result.targets} | result.baselines
+    tables = {target: {name: each[target] for name, each in everything.items()} for target in result.targets}
+    if len(tables) > 1:
+        mean = {name: _mean(list(each.values())) for name, each in everything.items()}
+        tables[f"mean of {len(tables)} targets"] = mean
+    for target, scores in tables.items():
         told = [key for key in COLUMNS if any(row[key] is not None for row in scores.values())]
         table = Table(title=target, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("law", no_wrap=True)
@@ -213,3 +220,13 @@ def _show(result: Backtest) -> None:
             table.add_row(name, *("-" if row[key] is None else f"{row[key]:.{COLUMNS[key][1]}f}" for key in told))
         console.print(table)
     console.print(LEGEND, style="dim", highlight=False)
+
+
+def _mean(targets: list[dict[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each metric over the targets; None where a target lacks it."""
+    found: dict[str, float | None] = {}
+    for key in COLUMNS:
+        values = [one[key] for one in targets]
+        told = [value for value in values if value is not None]
+        found[key] = sum(told) / len(told) if len(told) == len(values) else None
+    return found

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.backtest import Prediction, Split, backtest, choices, metrics, split_holdout, split_largest
+from analysis.backtest import (
+    Prediction,
+    Split,
+    backtest,
+    choices,
+    matching_targets,
+    metrics,
+    split_holdout,
+    split_largest,
+)
 from mixlab.errors import RunTableError
 from mixlab.runs import RunTable
 
@@ -99,3 +108,13 @@ def test_two_steps_at_one_scale(planted: RunTable) -> None:
         assert result.targets["acc.quiz"]["mae"] is not None
         assert result.targets["acc.quiz"]["mae"] < 0.05
         assert "sigmoid-in-flops" not in result.baselines
+
+
+def test_targets_are_named_by_pattern(planted: RunTable) -> None:
+    named = {name: planted.frame["loss"] for name in ("loss.a", "loss.b")}
+    frame = planted.frame.drop(columns=[c for c in planted.frame if c.startswith("loss.")]).assign(**named)
+    both = RunTable.from_frame(frame)
+    assert matching_targets(both, ["loss.*"]) == ("loss.a", "loss.b")
+    assert matching_targets(both, ["loss.b", "loss.?", "loss"]) == ("loss.b", "loss.a", "loss")
+    with pytest.raises(RunTableError, match=r"no column `loss\.c`"):
+        matching_targets(both, ["loss.c"])
