@@ -111,7 +111,7 @@ def test_two_steps_at_one_scale(planted: RunTable) -> None:
 
 
 def test_targets_are_named_by_pattern(planted: RunTable) -> None:
-    named = {name: planted.frame["loss"] for name in ("loss.a", "loss.b")}
+    named = dict.fromkeys(("loss.a", "loss.b"), planted.frame["loss"])
     frame = planted.frame.drop(columns=[c for c in planted.frame if c.startswith("loss.")]).assign(**named)
     both = RunTable.from_frame(frame)
     assert matching_targets(both, ["loss.*"]) == ("loss.a", "loss.b")
