@@ -174,7 +174,7 @@ def backtest(
         split: the two sides.
         targets: columns to predict.
         law: a law's name, `auto`, or `two-step` for an accuracy.
-        bootstrap: resamples behind the intervals; without them `coverage_90` is null.
+        bootstrap: resamples of the curve of `two-step`; 0 for no intervals, `coverage_90` is then null.
         seed: of the resamples.
         baselines: also try the other laws, the nearest mixture at the fit's largest budget, and the mean.
 
@@ -273,7 +273,7 @@ def _fit(table: RunTable, targets: Sequence[str], law: str, bootstrap: int, seed
     objective = _objective(targets)
     if law == two_step.NAME:
         return fit_two_step(table, targets[0], bootstrap=bootstrap, seed=seed)
-    return fit_surface(table, objective, law=law, bootstrap=bootstrap, seed=seed)
+    return fit_surface(table, objective, law=law, bootstrap=0, seed=seed)
 
 
 def _objective(targets: Sequence[str]) -> str | Mapping[str, float]:

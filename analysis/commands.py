@@ -62,7 +62,13 @@ LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, wid
 )
 @click.option("--where", metavar="EXPR", help="Use only these rows.")
 @click.option("--continue-runs", is_flag=True, help="Let runs stand on both sides: predict their later points.")
-@click.option("--bootstrap", type=click.IntRange(min=0), default=200, show_default=True, help="Resamples.")
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Resamples of the curve of two-step; 0 for no intervals.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @json_option
 def backtest(

@@ -106,14 +106,13 @@ class Proof:
         }
 
 
-def plan_proof(folder: StudyFolder, flops: float | None, seeds: int, bootstrap: int = 200) -> Proof:
+def plan_proof(folder: StudyFolder, flops: float | None, seeds: int) -> Proof:
     """Fit the study's runs, recommend at `flops`, and name the candidates.
 
     Args:
         folder: a study that has been swept.
         flops: training FLOPs of each run; absent: 4 times the sweep's largest budget.
         seeds: runs per candidate, at least 2 for a noise floor.
-        bootstrap: resamples behind the intervals.
 
     Raises:
         ConfigError: when fewer than 2 seeds are asked for.
@@ -125,9 +124,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int, bootstrap: 
     study = open_study(folder)
     budget = flops if flops is not None else 4 * max(study.config.sweep.budgets)
     problem = load_problem(folder.root)
-    surface = fit_surface(
-        problem.table, problem.objective, law=problem.law, bootstrap=bootstrap, seed=study.config.seed
-    )
+    surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=0, seed=study.config.seed)
     answer = recommend(
         surface,
         problem.space,

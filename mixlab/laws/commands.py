@@ -58,7 +58,9 @@ def fit(
         result = FitResult(**{**vars(chain.fits[target]), "warnings": chain.warnings})
         selection, steps = chain.surface.selection, chain.steps()
     else:
-        surface = fit_surface(table, target, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
+        surface = fit_surface(
+            table, target, law=law, bootstrap=0, parameter_draws=bootstrap, seed=seed, params_column=params_column
+        )
         fitted = surface.fits[target]
         result = FitResult(**{**vars(fitted), "warnings": [*surface.warnings, *fitted.warnings]})
         selection = surface.selection

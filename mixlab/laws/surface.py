@@ -188,6 +188,7 @@ def fit_surface(
     *,
     law: str = "auto",
     bootstrap: int = 200,
+    parameter_draws: int = 0,
     seed: int = 0,
     params_column: str | None = None,
 ) -> Surface:
@@ -197,7 +198,8 @@ def fit_surface(
         table: runs.
         objective: a column (`loss`, `loss.code`), or weights over evaluation sets (`{"code": .5, "web": .5}`).
         law: a name, or `auto` for the laws that transfer best.
-        bootstrap: resamples behind the confidence intervals.
+        bootstrap: resamples behind the confidence intervals of predictions and of the optimum.
+        parameter_draws: resamples behind the intervals of the printed parameters.
         seed: of resamples and folds.
         params_column: which column is N.
 
@@ -216,9 +218,9 @@ def fit_surface(
         kept, fits, passed_over = _converged(members, choice.candidates, observed, flops, target, seed)
         warnings += passed_over
         blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
-        several = None
         if bootstrap:
-            resamples[target], several = _resampled(kept, blend, observed, flops, bootstrap, seed)
+            resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
+        several = _refitted(kept[0][0], fits[0], observed, flops, parameter_draws, seed) if parameter_draws else None
         results[target] = _result(fits[0], several, observed, target)
         if results[target].status == ILL_CONDITIONED:
             warnings.append(
@@ -295,17 +297,23 @@ def _converged(
 
 def _resampled(
     members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
-) -> tuple[Resamples, Fit]:
-    """`count` draws, each of a member fitted to a table that this member could have made; and `count` of the first."""
+) -> Resamples:
+    """`count` draws, each of a member fitted to a table that this member could have made; members take turns."""
+    turns = min(len(members), count)
+    return Resamples(
+        tuple(
+            _refitted(members[turn][0], blend.fits[turn], rows, flops, count, seed, slice(turn, None, len(members)))
+            for turn in range(turns)
+        )
+    )
 
-    def refit(member: int, draws: slice) -> Fit:
-        recipe, fit = members[member][0], blend.fits[member]
-        freedom = recipe.form.free(rows)
-        losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, freedom, count, seed)[draws]
-        return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])
 
-    each = [refit(member, slice(member, None, len(members))) for member in range(min(len(members), count))]
-    return Resamples(tuple(each)), refit(0, slice(None))
+def _refitted(
+    recipe: Recipe, fit: Fit, rows: Observations, flops: Array, count: int, seed: int, draws: slice = slice(None)
+) -> Fit:
+    """The recipe fitted to those of `count` tables that its fit could have made."""
+    losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, recipe.form.free(rows), count, seed)[draws]
+    return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])
 
 
 def _dropped(choice: Choice, data: Data) -> list[str]:

@@ -17,7 +17,7 @@ from sweeps.verify import Candidate, _noise_floor, _verdict, plan_proof, run_pro
 
 def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFolder) -> None:
     before = swept_folder.runs.read_bytes()
-    proof = plan_proof(swept_folder, None, 2, bootstrap=20)
+    proof = plan_proof(swept_folder, None, 2)
     executor = LocalExecutor(swept_folder.corpus, 2)
     result = run_proof(swept_folder, proof, executor, NoTracker(), Watcher())
     assert set(result.candidates) == {"recommended", "uniform", "proportional", "best_observed"}

@@ -69,7 +69,7 @@ def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: 
 
 
 def test_a_result_survives_json(table: RunTable) -> None:
-    result = fit_surface(table, "loss.a", law="effective-data", bootstrap=20).fits["loss.a"]
+    result = fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20).fits["loss.a"]
     assert FitResult.from_json(result.to_json()) == result
     assert set(result.to_json()) == {
         "law", "target", "rows", "params", "interval", "objective", "status", "warnings"
@@ -77,7 +77,9 @@ def test_a_result_survives_json(table: RunTable) -> None:
 
 
 def test_the_same_seed_gives_the_same_intervals(table: RunTable) -> None:
-    one, two = (fit_surface(table, "loss.a", law="effective-data", bootstrap=20, seed=4) for _ in range(2))
+    one, two = (
+        fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20, seed=4) for _ in range(2)
+    )
     assert one.fits["loss.a"].interval == two.fits["loss.a"].interval
 
 
@@ -183,7 +185,7 @@ def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: Run
 
 
 def test_the_interval_of_a_printed_parameter_holds_its_value(table: RunTable) -> None:
-    result = fit_surface(table, "loss.a", bootstrap=40).fits["loss.a"]
+    result = fit_surface(table, "loss.a", bootstrap=0, parameter_draws=40).fits["loss.a"]
     for name in ("E", "alpha", "beta"):
         low, high = result.interval[name]
         assert low <= result.params[name] <= high
