@@ -66,7 +66,7 @@ def gather(
     flops: float | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    seed: int = 0,
+    seed: int | None = None,
     parts: frozenset[str] = frozenset({"answer", "frontier", "test"}),
 ) -> Picture:
     """Fit, recommend, trace the frontier and backtest, as far as the runs carry it.
@@ -76,13 +76,14 @@ def gather(
         flops: the budget to recommend at; absent: the study's last recommendation, else `BEYOND` times the largest.
         law: a law's name; absent: the study's choice.
         bootstrap: resamples behind the intervals.
-        seed: of resamples and searches.
+        seed: of resamples and searches; absent: the study's, else 0.
         parts: of `answer`, `frontier` and `test`, what is wanted.
 
     Raises:
         RunTableError: when there is no table to look at.
     """
     problem = load_problem(runs)
+    used_seed = problem.seed if seed is None else seed
     notes: list[str] = list(problem.table.notes)
     target = default_targets(problem.table)[0]
 
@@ -94,22 +95,23 @@ def gather(
             return None
 
     chosen = law or problem.law
+    stored = _stored(Path(runs)) if flops is None else None
+    draws = 0 if stored is not None else bootstrap  # a stored answer has its intervals
     surface = attempt(
-        "the fit",
-        lambda: fit_surface(problem.table, problem.objective, law=chosen, bootstrap=bootstrap, seed=seed),
+        "the fit", lambda: fit_surface(problem.table, problem.objective, law=chosen, bootstrap=draws, seed=used_seed)
     )
     answer, best, test = None, [], None
     if surface is not None and parts & {"answer", "frontier"}:
         fitted = surface
-        answer = attempt("the recommendation", lambda: _answer(Path(runs), problem, fitted, flops, seed))
+        answer = stored or attempt("the recommendation", lambda: _answer(problem, fitted, flops, used_seed))
         if answer is not None and "frontier" in parts:
             until = answer.flops
-            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until, seed)) or []
+            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until, used_seed)) or []
     if surface is not None and "test" in parts:
         used = surface.law
         test = attempt(
             "the backtest",
-            lambda: backtest(split_largest(problem.table), [target], law=used, bootstrap=bootstrap, seed=seed),
+            lambda: backtest(split_largest(problem.table), [target], law=used, bootstrap=bootstrap, seed=used_seed),
         )
     return Picture(
         title=_title(Path(runs), problem),
@@ -145,10 +147,14 @@ def to_point(answer: Recommendation) -> FrontierPoint:
     )
 
 
-def _answer(runs: Path, problem: Problem, surface: Surface, flops: float | None, seed: int) -> Recommendation:
-    """The study's stored recommendation when no other budget is asked for, else a new one."""
-    if flops is None and runs.is_dir() and StudyFolder(runs).recommendation.exists():
-        return Recommendation.from_json(read_json(StudyFolder(runs).recommendation, "run `mixlab recommend` again"))
+def _stored(runs: Path) -> Recommendation | None:
+    """The study's recommendation, where there is one."""
+    if not runs.is_dir() or not StudyFolder(runs).recommendation.exists():
+        return None
+    return Recommendation.from_json(read_json(StudyFolder(runs).recommendation, "run `mixlab recommend` again"))
+
+
+def _answer(problem: Problem, surface: Surface, flops: float | None, seed: int) -> Recommendation:
     return recommend(
         surface,
         problem.space,

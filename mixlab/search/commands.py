@@ -36,7 +36,7 @@ from mixlab.units import format_flops, format_quantity
 @click.option("--kl", type=click.FloatRange(min=0), default=0.0, help="Weight of KL(mixture || prior).")
 @click.option("--where", metavar="EXPR", help="Use these rows alone.")
 @click.option("--bootstrap", type=click.IntRange(min=20), default=200, show_default=True, help="Resamples of the runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of resamples and starts.")
+@click.option("--seed", type=int, help="Of resamples and starts (default: the study's, else 0).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the JSON here.")
 @json_option
 def recommend(
@@ -54,7 +54,7 @@ def recommend(
     kl: float,
     where: str | None,
     bootstrap: int,
-    seed: int,
+    seed: int | None,
     output: Path | None,
     as_json: bool,
 ) -> int:
@@ -73,6 +73,7 @@ def recommend(
         where=where,
     )
     _require_scale(problem.table)
+    seed = problem.seed if seed is None else seed
     surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=bootstrap, seed=seed)
     surface = surface.with_supply(problem.supply)
     budget = _budget(problem, surface, flops, params, tokens)

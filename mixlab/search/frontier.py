@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mixlab.laws.surface import Surface
+from mixlab.mixture import Mixture
 from mixlab.search.problem import Problem
 from mixlab.search.recommend import Recommendation, recommend
 
 
 def frontier(surface: Surface, problem: Problem, budgets: Sequence[float], seed: int = 0) -> list[Recommendation]:
-    """One recommendation per budget; intervals of losses, but none of the optimum (they cost a search per draw)."""
-    return [
-        recommend(surface, problem.space, budget, cost=problem.cost, prior=problem.prior, draws=0, seed=seed)
-        for budget in budgets
-    ]
+    """One recommendation per budget, each searched from the one before.
+
+    Losses have their intervals, optima have none: those cost a search per draw.
+    """
+    answers: list[Recommendation] = []
+    for budget in budgets:
+        start = Mixture(answers[-1].mixture) if answers and answers[-1].mixture else None
+        answers.append(
+            recommend(
+                surface,
+                problem.space,
+                budget,
+                cost=problem.cost,
+                prior=problem.prior,
+                start=start,
+                draws=0,
+                seed=seed,
+            )
+        )
+    return answers

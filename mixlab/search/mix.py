@@ -19,6 +19,7 @@ from mixlab.mixture import Mixture, MixtureSpace
 Array = NDArray[np.float64]
 
 RANDOM_STARTS = 6
+BEST_STARTS = 4  # of all, by their values, that are followed down
 SAMPLES = 4096
 NEGLIGIBLE = 1e-4  # a smaller weight is none: no loader keeps it
 SMALLEST = 1e-6  # inside the logarithm of the KL term
@@ -86,7 +87,8 @@ def minimise_mixture(
         order = np.argsort(surface.predict(samples, params, tokens), kind="stable")
         points = np.concatenate([points, samples[order[:64]]])
     candidates = list(points)
-    for point in points if smooth else ():
+    first = np.argsort([value(point) for point in points], kind="stable")[:BEST_STARTS]
+    for point in points[first] if smooth else ():
         found = minimize(
             value,
             point,

@@ -44,6 +44,11 @@ class Problem:
     law: str
     config: StudyConfig | None
 
+    @property
+    def seed(self) -> int:
+        """The study's, so that every command gives its answer; 0 where the runs are no study's."""
+        return self.config.seed if self.config is not None else 0
+
 
 def load_problem(
     runs: str | Path,

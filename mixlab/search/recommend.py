@@ -132,6 +132,7 @@ def recommend(
     observed: RunTable | None = None,
     kl: float = 0.0,
     prior: Mixture | None = None,
+    start: Mixture | None = None,
     draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
 ) -> Recommendation:
@@ -147,6 +148,7 @@ def recommend(
         observed: the runs, for the `best_observed` baseline.
         kl: weight of KL(h || prior).
         prior: what the KL term pulls to, and a start of the search.
+        start: an answer at a budget nearby, from which alone to search.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
 
@@ -166,7 +168,7 @@ def recommend(
     baselines, without = baseline_mixtures(surface, space, observed)
     warnings += without
     starts = [mixture for mixture in (*baselines.values(), prior) if mixture is not None]
-    best = _optimise(surface.point, question, starts, seed)
+    best = _optimise(surface.point, question, [start] if start else starts, seed, explore=start is None)
     compared = {
         name: _baseline(surface, question, mixture, observed if name == "best_observed" else None)
         for name, mixture in baselines.items()
