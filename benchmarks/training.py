@@ -2,7 +2,8 @@
 
 Both do the same work on the same tokens: RMSNorm, rotary positions, causal attention, SwiGLU, cross-entropy, clipping
 at norm 1 and AdamW; the plain one is nn.Modules with torch's fused AdamW. Rounds alternate, so a noisy machine disturbs
-both; the ratio's median and range over rounds are printed.
+both; the ratio's median and range over rounds are printed. Then the rate of stacks of 1 to 8 members at small batches,
+as ratios to a lone member at one sequence in the same rounds.
 
     python benchmarks/training.py [--sizes 26K 80K 200K 1M] [--rounds 7] [--seconds 1.5]
 """
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor, nn
 
+from mixlab.batches import Batches
 from mixlab.flops import training_flops
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
@@ -27,6 +29,7 @@ from proxies.optim import AdamW
 from proxies.recipe import batch_sequences
 
 CONTEXT, VOCABULARY = 128, 257
+STACKS = ((1, 1), (2, 1), (3, 1), (4, 1), (8, 1), (1, 4), (3, 4))  # members, sequences per batch
 
 
 class Block(nn.Module):
@@ -89,12 +92,13 @@ def plain_step(shape: ModelShape, tokens: Tensor) -> Callable[[int], None]:
     return step
 
 
-def our_step(shape: ModelShape, tokens: Tensor) -> Callable[[int], None]:
-    stack = Stack(shape, [0], torch.device("cpu"))
-    optimizer = AdamW(stack.flat, shape, [Recipe(1e-3, len(tokens), 1)])
+def our_step(shape: ModelShape, tokens: Tensor, members: int = 1) -> Callable[[int], None]:
+    stack = Stack(shape, list(range(members)), torch.device("cpu"))
+    optimizer = AdamW(stack.flat, shape, [Recipe(1e-3, Batches.constant(len(tokens)), 1)] * members)
+    sequences = tokens.expand(members, *tokens.shape)
 
     def step(index: int) -> None:
-        stack.losses(tokens[None]).mean().backward()
+        stack.losses(sequences).mean(dim=(1, 2)).sum().backward()
         optimizer.step(index, 1.0)
 
     return step
@@ -116,6 +120,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    against_plain(options)
+    stacks(options)
+
+
+def against_plain(options: argparse.Namespace) -> None:
     print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>14} {'mixlab GFLOP/s':>15} {'ratio (range)':>20}")
     for size in options.sizes:
         shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
@@ -129,7 +138,23 @@ def main() -> None:
         ratio = rates[:, 1] / rates[:, 0]
         plain, ours = np.median(rates, axis=0) * work
         spread = f"{np.median(ratio):.2f} ({ratio.min():.2f}-{ratio.max():.2f})"
-        print(f"{shape.params:>9,} {batch:>5} {plain:>14.1f} {ours:>15.1f} {spread:>20}")
+        print(f"{shape.params:>9,} {batch:>5} {plain:>14.1f} {ours:>15.1f} {spread:>20}", flush=True)
+
+
+def stacks(options: argparse.Namespace) -> None:
+    """Tokens per second of (members, sequences per batch), as ratios to (1, 1)."""
+    print(f"\n{'params':>9} {'GFLOP/s at (1, 1)':>18}  " + " ".join(f"{f'({m}, {b})':>7}" for m, b in STACKS[1:]))
+    for size in options.sizes:
+        shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
+        steps = []
+        for members, batch in STACKS:
+            tokens = torch.randint(VOCABULARY, (batch, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
+            steps.append(our_step(shape, tokens, members))
+        rates = np.array([[rate(step, options.seconds / 3) for step in steps] for _ in range(options.rounds)])
+        rates *= [members * batch for members, batch in STACKS]
+        ratios = np.median(rates / rates[:, :1], axis=0)
+        alone = np.median(rates[:, 0]) * training_flops(shape, CONTEXT) / 1e9
+        print(f"{shape.params:>9,} {alone:>18.1f}  " + " ".join(f"{ratio:7.2f}" for ratio in ratios[1:]), flush=True)
 
 
 if __name__ == "__main__":
