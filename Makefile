@@ -30,7 +30,8 @@ bench: $(DEV_STAMP)  ## a training step beside a plain PyTorch one
 bench-laws: $(DEV_STAMP)  ## laws on published runs they have not seen: make bench-laws TABLES=folder
 	$(BIN)/python benchmarks/transfer.py $(TABLES) $(ARGS)
 	$(BIN)/python benchmarks/two_step.py $(TABLES)
-	$(BIN)/python benchmarks/laws.py $(TABLES)/chinchilla_245.csv --where "epoch_outlier == 0"
+	$(BIN)/python benchmarks/laws.py $(TABLES)/chinchilla_245.csv --where "epoch_outlier == 0" \
+		--joint $(TABLES)/mixinglaws_5mix.csv --target loss.avg_pile
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -174,7 +174,7 @@ def backtest(
         split: the two sides.
         targets: columns to predict.
         law: a law's name, `auto`, or `two-step` for an accuracy.
-        bootstrap: resamples of the curve of `two-step`; 0 for no intervals, `coverage_90` is then null.
+        bootstrap: resamples of the curve of `two-step`.
         seed: of the resamples.
         baselines: also try the other laws, the nearest mixture at the fit's largest budget, and the mean.
 
@@ -184,7 +184,7 @@ def backtest(
     """
     surface = _fit(split.fit, targets, law, bootstrap, seed)
     test, dropped = _finite_rows(split.test, targets)
-    predictions = predict_table(surface, test, targets, intervals=bootstrap > 0)
+    predictions = predict_table(surface, test, targets, intervals=True)
     warnings = [*split.notes, *split.fit.notes, *surface.warnings]
     if dropped:
         warnings.append(f"{dropped} held-out rows without a finite loss are left out")

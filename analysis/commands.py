@@ -67,7 +67,7 @@ LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, wid
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="Resamples of the curve of two-step; 0 for no intervals.",
+    help="Resamples of the curve of two-step.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @json_option
@@ -110,7 +110,9 @@ def backtest(
 @click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
 @click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
 @click.option("--law", help="A law's name, or auto.")
-@click.option("--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples.")
+@click.option(
+    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
+)
 @json_option
 def plot(
     kind: str,
@@ -134,7 +136,7 @@ def plot(
         figure, notes = _task_figure(load_runs(runs), target, flops, law or "auto", bootstrap)
     else:
         picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
-        figure, notes = _figure(kind, picture, target, bootstrap), picture.notes
+        figure, notes = _figure(kind, picture, target), picture.notes
     for note in notes:
         say(f"note: {note}")
     save(figure, path)
@@ -147,7 +149,9 @@ def plot(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: report.html, in the study's folder.")
 @click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
 @click.option("--law", help="A law's name, or auto.")
-@click.option("--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples.")
+@click.option(
+    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
+)
 @json_option
 def report(runs: str, output: Path | None, flops: float | None, law: str | None, bootstrap: int, as_json: bool) -> int:
     """Write one self-contained HTML page about RUNS."""
@@ -160,7 +164,7 @@ def report(runs: str, output: Path | None, flops: float | None, law: str | None,
     return 0
 
 
-def _figure(kind: str, picture: Picture, target: str | None, bootstrap: int) -> Figure:
+def _figure(kind: str, picture: Picture, target: str | None) -> Figure:
     column = target or picture.target
     table, surface, answer = picture.table, picture.surface, picture.answer
     table.column(column)
@@ -169,7 +173,7 @@ def _figure(kind: str, picture: Picture, target: str | None, bootstrap: int) -> 
         return figure_isoflop(table, column, surface if own else None)
     if kind == "backtest":
         law = surface.law if surface is not None else "auto"
-        result = run_backtest(split_largest(table), [column], law=law, bootstrap=bootstrap, baselines=False)
+        result = run_backtest(split_largest(table), [column], law=law, baselines=False)
         return figure_backtest(result.predictions, result.law, "largest budget held out")
     if kind == "curve":
         frontier = picture.frontier if own else []

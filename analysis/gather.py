@@ -17,7 +17,7 @@ from analysis.backtest import Backtest, backtest, default_targets, split_largest
 from analysis.plots.curve import FrontierPoint
 from mixlab.errors import MixlabError
 from mixlab.folder import StudyFolder, read_json
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
 from mixlab.search.frontier import frontier
 from mixlab.search.problem import Problem, load_problem
@@ -66,7 +66,6 @@ def gather(
     flops: float | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    seed: int | None = None,
     parts: frozenset[str] = frozenset({"answer", "frontier", "test"}),
 ) -> Picture:
     """Fit, recommend, trace the frontier and backtest, as far as the runs carry it.
@@ -75,15 +74,14 @@ def gather(
         runs: a run table's path or a study folder.
         flops: the budget to recommend at; absent: the study's last recommendation, else `BEYOND` times the largest.
         law: a law's name; absent: the study's choice.
-        bootstrap: resamples behind the intervals.
-        seed: of resamples and searches; absent: the study's, else 0.
+        bootstrap: resamples behind the intervals of a new answer's mixture and size; a stored one has its own.
         parts: of `answer`, `frontier` and `test`, what is wanted.
 
     Raises:
         RunTableError: when there is no table to look at.
     """
-    problem = load_problem(runs)
-    used_seed = problem.seed if seed is None else seed
+    problem = load_problem(runs, law=law)
+    seed = problem.seed
     notes: list[str] = list(problem.table.notes)
     target = default_targets(problem.table)[0]
 
@@ -94,24 +92,20 @@ def gather(
             notes.append(f"{what} is left out: {error.message}")
             return None
 
-    chosen = law or problem.law
-    stored = _stored(Path(runs)) if flops is None else None
-    draws = 0 if stored is not None else bootstrap  # a stored answer has its intervals
-    surface = attempt(
-        "the fit", lambda: fit_surface(problem.table, problem.objective, law=chosen, bootstrap=draws, seed=used_seed)
-    )
+    stored = _stored(Path(runs)) if flops is None and law is None else None
+    surface = attempt("the fit", lambda: problem.fit(bootstrap if stored is None else 0))
     answer, best, test = None, [], None
     if surface is not None and parts & {"answer", "frontier"}:
         fitted = surface
-        answer = stored or attempt("the recommendation", lambda: _answer(problem, fitted, flops, used_seed))
+        answer = stored or attempt("the recommendation", lambda: _answer(problem, fitted, flops))
         if answer is not None and "frontier" in parts:
             until = answer.flops
-            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until, used_seed)) or []
+            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until)) or []
     if surface is not None and "test" in parts:
         used = surface.law
         test = attempt(
             "the backtest",
-            lambda: backtest(split_largest(problem.table), [target], law=used, bootstrap=bootstrap, seed=used_seed),
+            lambda: backtest(split_largest(problem.table), [target], law=used, seed=seed),
         )
     return Picture(
         title=_title(Path(runs), problem),
@@ -126,11 +120,11 @@ def gather(
     )
 
 
-def trace_frontier(problem: Problem, surface: Surface, until: float, seed: int) -> list[FrontierPoint]:
+def trace_frontier(problem: Problem, surface: Surface, until: float) -> list[FrontierPoint]:
     """The best mixture, size and tokens at `STEPS` budgets from the smallest run's to twice `until`."""
     start = float(problem.table.flops().min())
     budgets = np.geomspace(start, 2 * max(until, surface.max_flops), STEPS)
-    return [to_point(one) for one in frontier(surface, problem, [float(budget) for budget in budgets], seed)]
+    return [to_point(one) for one in frontier(surface, problem, [float(budget) for budget in budgets])]
 
 
 def to_point(answer: Recommendation) -> FrontierPoint:
@@ -154,7 +148,7 @@ def _stored(runs: Path) -> Recommendation | None:
     return Recommendation.from_json(read_json(StudyFolder(runs).recommendation, "run `mixlab recommend` again"))
 
 
-def _answer(problem: Problem, surface: Surface, flops: float | None, seed: int) -> Recommendation:
+def _answer(problem: Problem, surface: Surface, flops: float | None) -> Recommendation:
     return recommend(
         surface,
         problem.space,
@@ -162,7 +156,7 @@ def _answer(problem: Problem, surface: Surface, flops: float | None, seed: int) 
         cost=problem.cost,
         observed=problem.table,
         prior=problem.prior,
-        seed=seed,
+        seed=problem.seed,
     )
 
 

@@ -3,7 +3,9 @@
 The procedure of Hoffmann et al. 2022 as Besiroglu et al. 2024 repeated it: 4,500 starts on a grid, each minimised by
 L-BFGS-B, here with the analytic gradient (theirs was numeric), of the summed Huber loss (1e-3) of log L.
 
-    python benchmarks/laws.py RUNS.csv [--where EXPR] [--starts N]
+    python benchmarks/laws.py RUNS.csv [--where EXPR] [--starts N] [--joint RUNS2.csv --target COL]
+
+With --joint the laws of (h, N, D) are timed on about 600 rows of a second table, one fit each from many starts.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from mixlab.runs import RunTable
 
 DELTA = 1e-3
 BOOTSTRAP = 4000
+JOINT_ROWS = 600
+JOINT_LAWS = ("joint", "joint-additive", "effective-data", "concave-data")
 
 
 def published(rows: Observations, starts: int) -> float:
@@ -57,6 +61,8 @@ def main() -> None:
     parser.add_argument("runs")
     parser.add_argument("--where", help="keep these rows")
     parser.add_argument("--starts", type=int, default=4500)
+    parser.add_argument("--joint", help="a table with mixtures, sizes and tokens")
+    parser.add_argument("--target", default="loss", help="its loss column")
     options = parser.parse_args()
     table = RunTable.read(options.runs)
     rows = observe(table.where(options.where) if options.where else table, {"loss": 1.0}).of("loss")
@@ -78,6 +84,17 @@ def main() -> None:
     print(f"published procedure, {options.starts} starts: objective {best:.8f} in {theirs:.2f} s")
     print(f"mixlab: objective {fit.objective[0]:.8f} in {ours:.3f} s, {theirs / ours:.0f} times as fast")
     print(f"mixlab, {BOOTSTRAP} bootstrap refits: {resampled:.2f} s")
+    if options.joint:
+        time_joint(RunTable.read(options.joint), options.target)
+
+
+def time_joint(table: RunTable, target: str) -> None:
+    rows = observe(table, {target: 1.0}).of(target)
+    rows = rows.select(np.linspace(0, len(rows) - 1, min(JOINT_ROWS, len(rows))).round().astype(np.int64))
+    for name in JOINT_LAWS:
+        started = time.perf_counter()
+        fit = get_law(name).fit(rows, np.ones((1, len(rows))))
+        print(f"{name} on {len(rows)} rows: {time.perf_counter() - started:.2f} s, {fit.status[0]}")
 
 
 if __name__ == "__main__":

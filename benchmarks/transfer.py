@@ -138,7 +138,7 @@ class Scores:
     def measure(self, split: Split, target: str, law: str, key: str) -> dict[str, float] | None:
         """Of one split: `value` (what `key` names), `held` and `width`; None where the law is refused."""
         try:
-            result = backtest(split, [target], law=law, bootstrap=1, baselines=False)
+            result = backtest(split, [target], law=law, baselines=False)
         except FitError:
             return None
         found = result.targets[target]

@@ -7,7 +7,6 @@ all sizes; the prior and one extreme mixture once more with other seeds, the mea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -173,14 +172,17 @@ def evaluation_flops(spec: RunSpec, domains: int) -> float:
 
 
 def stacks(specs: Sequence[RunSpec], limit: Callable[[RunSpec], int]) -> list[tuple[RunSpec, ...]]:
-    """Group runs that can be trained together, at most `limit(spec)` of a kind, costliest group first."""
+    """Group runs that can be trained together, at most `limit(spec)` of a kind, costliest group first.
+
+    In the order of `specs`, so that runs appended to a plan leave the stacks before them as they were.
+    """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
         recipe = spec.recipe
         key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batches, recipe.warmup_steps)
         groups.setdefault(key, []).append(spec)
-    jobs = []
+    jobs: list[tuple[RunSpec, ...]] = []
     for group in groups.values():
-        count = math.ceil(len(group) / limit(group[0]))
-        jobs += [tuple(group[index::count]) for index in range(count)]
+        size = limit(group[0])
+        jobs += [tuple(group[start : start + size]) for start in range(0, len(group), size)]
     return sorted(jobs, key=lambda job: -sum(spec.flops for spec in job))

@@ -17,7 +17,7 @@ from scipy import stats
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.flops import training_flops
 from mixlab.folder import StudyFolder, write_json
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
 from mixlab.search.problem import load_problem
 from mixlab.search.recommend import recommend
@@ -124,7 +124,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int) -> Proof:
     study = open_study(folder)
     budget = flops if flops is not None else 4 * max(study.config.sweep.budgets)
     problem = load_problem(folder.root)
-    surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=0, seed=study.config.seed)
+    surface = problem.fit()
     answer = recommend(
         surface,
         problem.space,

@@ -331,7 +331,7 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
     def error(predicted: Array, observed: Array) -> TransferError:
         here = np.isfinite(observed)
         size = np.abs(np.log(predicted[here]) - np.log(observed[here]))
-        return TransferError(float("nan"), float("nan"), {"mixture": float(np.quantile(size, 0.9))}, {})
+        return TransferError(float("nan"), float("nan"), {"sample": float(np.quantile(size, 0.9))}, {})
 
     predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
     total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))

@@ -87,7 +87,8 @@ class TransferError:
 
     Attributes:
         compute, mixture: mean absolute log-error over the splits of each kind; NaN where there were none.
-        quantile: by kind of split, the 90% quantile of |log-error| / growth(reach); splits count alike.
+        quantile: by kind of split, the 90% quantile of |log-error| / growth(reach); splits count alike. Where there
+            were none, of the errors in sample, as kind `sample`.
         tests: by kind, how many splits there were.
     """
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from mixlab.errors import ConfigError, RunTableError
 from mixlab.folder import write_json
 from mixlab.laws.registry import law_choices
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
 from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
 from mixlab.runs import RunTable
@@ -74,8 +74,7 @@ def recommend(
     )
     _require_scale(problem.table)
     seed = problem.seed if seed is None else seed
-    surface = fit_surface(problem.table, problem.objective, law=problem.law, bootstrap=bootstrap, seed=seed)
-    surface = surface.with_supply(problem.supply)
+    surface = problem.fit(bootstrap, seed)
     budget = _budget(problem, surface, flops, params, tokens)
     fixed = parse_pairs(fixed_mix, "--fixed-mix")
     answer = search(
@@ -96,10 +95,7 @@ def recommend(
         write_json(Path(runs) / "recommendation.json", data)
     if output is not None:
         write_json(output, data)
-    if as_json:
-        print_json(data)
-    else:
-        _show(answer)
+    print_json(data) if as_json else _show(answer)
     return 0
 
 

@@ -10,7 +10,7 @@ from mixlab.search.problem import Problem
 from mixlab.search.recommend import Recommendation, recommend
 
 
-def frontier(surface: Surface, problem: Problem, budgets: Sequence[float], seed: int = 0) -> list[Recommendation]:
+def frontier(surface: Surface, problem: Problem, budgets: Sequence[float]) -> list[Recommendation]:
     """One recommendation per budget, each searched from the one before.
 
     Losses have their intervals, optima have none: those cost a search per draw.
@@ -27,7 +27,7 @@ def frontier(surface: Surface, problem: Problem, budgets: Sequence[float], seed:
                 prior=problem.prior,
                 start=start,
                 draws=0,
-                seed=seed,
+                seed=problem.seed,
             )
         )
     return answers

@@ -14,6 +14,7 @@ from mixlab.config import StudyConfig
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 from mixlab.flops import FlopsPerToken
 from mixlab.folder import StudyFolder
+from mixlab.laws.surface import Surface, fit_surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable, load_runs
 from mixlab.search.size import Cost, SixND
@@ -48,6 +49,16 @@ class Problem:
     def seed(self) -> int:
         """The study's, so that every command gives its answer; 0 where the runs are no study's."""
         return self.config.seed if self.config is not None else 0
+
+    def fit(self, bootstrap: int = 0, seed: int | None = None) -> Surface:
+        """The objective's surface at the supply at hand; `bootstrap` resamples give the optimum its intervals.
+
+        Raises:
+            FitError: when the runs cannot carry the law.
+        """
+        seed = self.seed if seed is None else seed
+        surface = fit_surface(self.table, self.objective, law=self.law, bootstrap=bootstrap, seed=seed)
+        return surface.with_supply(self.supply)
 
 
 def load_problem(

@@ -171,10 +171,7 @@ def predict_task(
     }
     if output is not None:
         write_json(output, data)
-    if as_json:
-        print_json(data)
-    else:
-        _show(data)
+    print_json(data) if as_json else _show(data)
     return 0
 
 

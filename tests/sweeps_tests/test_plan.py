@@ -71,6 +71,9 @@ def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> No
     assert all(len({(spec.shape, spec.tokens) for spec in job}) == 1 for job in jobs)
     costs = [sum(spec.flops for spec in job) for job in jobs]
     assert costs == sorted(costs, reverse=True)
+    fewer = [job for job in stacks(specs[:-2], lambda spec: 4) if len(job) == 4]
+    assert fewer
+    assert set(fewer) <= set(jobs)  # a longer plan leaves whole stacks as they were
 
 
 def test_too_small_a_budget_is_refused_when_planning(study_folder: StudyFolder) -> None:
