@@ -60,6 +60,11 @@ class Batches:
         index = bisect.bisect_right(self._done, sequences) - 1
         return max(1, self._firsts[index] + round((sequences - self._done[index]) / self.stages[index][1]))
 
+    def agrees(self, other: Batches, steps: int) -> bool:
+        """Whether the first `steps` batches of both are of the same sizes."""
+        ours, theirs = ([stage for stage in each.stages if stage[0] < steps] for each in (self, other))
+        return ours == theirs
+
     @cached_property
     def _firsts(self) -> list[int]:
         return [step for step, _ in self.stages]

@@ -121,6 +121,9 @@ class ProxyConfig(Section):
         decay_fraction: share of each budget spent on the decay to zero.
         eval_tokens: validation tokens per domain and evaluation.
         device: `auto` takes CUDA where there is one.
+        engine: `native` is our own training step in C++ for a CPU core, compiled on first use; `auto` takes it on a
+            CPU that has a compiler, else `torch`.
+        precision: of the operands of matrix products; `auto` takes bf16 where the hardware has it.
     """
 
     sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, max_length=40, validate_default=True)
@@ -132,6 +135,8 @@ class ProxyConfig(Section):
     decay_fraction: float = Field(0.2, gt=0, lt=1)
     eval_tokens: Quantity = Field("16K", validate_default=True)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["auto", "native", "torch"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class SweepConfig(Section):

@@ -258,6 +258,8 @@ def records_to_table(
                     "width": spec.shape.width,
                     "status": record.status,
                     "wall_seconds": record.wall_seconds,
+                    "flops_per_second": record.flops_per_second,
+                    "mfu": record.mfu,
                 }
             )
     if not rows:

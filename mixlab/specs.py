@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -84,6 +85,14 @@ class RunSpec:
         """16 hex digits of the SHA-256 of the spec's JSON."""
         text = json.dumps({"version": SPEC_VERSION, **self.to_json()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def trunk_id(self) -> str:
+        """16 hex digits common to runs that differ in their token counts alone, and so in how long batches grow."""
+        about = {"version": SPEC_VERSION, **self.to_json()}
+        del about["tokens"]
+        about["recipe"] = {name: value for name, value in about["recipe"].items() if name != "batches"}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
     def steps(self, tokens: float) -> int:
         """Optimizer steps of the branch at `tokens` (the nearest whole number of batches, at least 1)."""
@@ -167,6 +176,7 @@ class RunRecord:
         wall_seconds: time on the worker.
         attempts: how often it was started.
         device: where it ran.
+        peak_flops: FLOP/s of large matrix products there, at the precision that was trained with; 0 where not measured.
         error: the last error's text.
     """
 
@@ -176,12 +186,23 @@ class RunRecord:
     wall_seconds: float = 0.0
     attempts: int = 1
     device: str = "cpu"
+    peak_flops: float = 0.0
     error: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
         return self.spec.run_id
+
+    @property
+    def flops_per_second(self) -> float:
+        """Training FLOPs by the time on the worker, evaluation and checkpoints included in that; NaN if not done."""
+        return self.spec.flops / self.wall_seconds if self.status == "done" and self.wall_seconds else math.nan
+
+    @property
+    def mfu(self) -> float:
+        """Model FLOPs utilisation: the share of `peak_flops` that was used; NaN where either is not known."""
+        return self.flops_per_second / self.peak_flops if self.peak_flops else math.nan
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -198,6 +219,7 @@ class RunRecord:
             wall_seconds=data["wall_seconds"],
             attempts=data["attempts"],
             device=data["device"],
+            peak_flops=data.get("peak_flops", 0.0),
             error=data["error"],
             environment=dict(data["environment"]),
         )

@@ -1,4 +1,4 @@
-"""Checkpoints as safetensors with a checksum: a trunk in progress, to resume from, and finished models.
+"""Checkpoints as safetensors with a checksum: trunks, to resume or extend runs from, and finished models.
 
 Never pickle. A damaged or foreign file is refused by name.
 """
@@ -17,58 +17,82 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mixlab.batches import Batches
 from mixlab.errors import CorpusError
 from mixlab.folder import write_atomic
 from mixlab.shapes import ModelShape
 from mixlab.specs import Point, RunSpec
-from proxies.model import Stack, parameter_shapes
+from proxies.model import Stack, named, parameter_shapes
 
 
 @dataclass(frozen=True)
 class Trunk:
-    """A run between two branches: enough to go on bitwise.
+    """A run's trunk where a branch leaves it: enough to go on bitwise, to later branches too.
 
     Attributes:
         step: trunk steps done.
-        points: branches finished.
+        points: branches finished, by the token count that was asked for.
         flat, first, second: parameters and AdamW's moments, each of shape (P,).
         seconds: time spent so far.
     """
 
     step: int
-    points: tuple[Point, ...]
+    points: dict[int, Point]
     flat: Tensor
     first: Tensor
     second: Tensor
     seconds: float
 
 
-def save_trunk(path: Path, run_id: str, trunk: Trunk) -> None:
-    """Replace the run's trunk checkpoint, atomically."""
-    about = {"run_id": run_id, "step": trunk.step, "seconds": trunk.seconds}
-    about["points"] = [asdict(point) for point in trunk.points]
-    _save(path, {"flat": trunk.flat, "first": trunk.first, "second": trunk.second}, about)
+def trunk_path(folder: Path, spec: RunSpec) -> Path:
+    """Where the trunk of `spec` is kept, which runs that differ in their token counts alone share."""
+    return folder / f"{spec.trunk_id}.trunk.safetensors"
 
 
-def load_trunk(path: Path, run_id: str) -> Trunk | None:
-    """The run's trunk checkpoint, or None where there is none or it belongs to another spec.
+def save_trunk(folder: Path, spec: RunSpec, trunk: Trunk) -> None:
+    """Replace the trunk checkpoint of `spec`, atomically."""
+    about = {
+        "trunk_id": spec.trunk_id,
+        "stages": spec.recipe.batches.stages,
+        "step": trunk.step,
+        "seconds": trunk.seconds,
+        "points": {str(tokens): asdict(point) for tokens, point in trunk.points.items()},
+    }
+    _save(trunk_path(folder, spec), {"flat": trunk.flat, "first": trunk.first, "second": trunk.second}, about)
+
+
+def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
+    """A trunk that `spec` can go on from, with the points of its first branches; None where there is none.
+
+    The trunk of a run with fewer token counts serves one with more, as far as their batches agree.
 
     Raises:
         CorpusError: when the file is damaged or not safetensors.
     """
+    path = trunk_path(folder, spec)
     if not path.exists():
         return None
     tensors, about = _load(path)
-    if about["run_id"] != run_id:
+    batches = Batches(tuple((first, size) for first, size in about["stages"]))
+    points: dict[int, Point] = {}
+    for tokens in spec.tokens:
+        point = about["points"].get(str(tokens))
+        if point is None or not spec.recipe.batches.agrees(batches, spec.steps(tokens)):
+            break
+        points[tokens] = Point(**point)
+    if len(points) == len(spec.tokens):
+        del points[spec.tokens[-1]]  # the last branch leaves the finished model behind
+    following = spec.tokens[len(points)]
+    step = about["step"]
+    if step > spec.trunk_steps(following) or not spec.recipe.batches.agrees(batches, step):
         return None
-    points = tuple(Point(**point) for point in about["points"])
-    return Trunk(about["step"], points, tensors["flat"], tensors["first"], tensors["second"], about["seconds"])
+    return Trunk(step, points, tensors["flat"], tensors["first"], tensors["second"], about["seconds"])
 
 
-def save_model(path: Path, spec: RunSpec, stack: Stack, member: int) -> None:
-    """Write one member's parameters by name, with its spec."""
-    tensors = {name: values[member].detach() for name, values in stack.parameters().items()}
-    _save(path, tensors, {"spec": spec.to_json()})
+def save_model(folder: Path, spec: RunSpec, flat: Tensor) -> None:
+    """Write a finished model's parameters, shape (P,), by name, with its spec."""
+    tensors = {name: values[0] for name, values in named(flat.detach().unsqueeze(0), spec.shape).items()}
+    _save(folder / f"{spec.run_id}.model.safetensors", tensors, {"spec": spec.to_json()})
 
 
 def load_model(path: Path) -> tuple[Stack, RunSpec]:

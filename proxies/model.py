@@ -65,6 +65,20 @@ def initial_parameters(shape: ModelShape, seed: int) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
+def named(flat: Tensor, shape: ModelShape) -> dict[str, Tensor]:
+    """Views of parameters by name, each of shape (K, ...), for `flat` of shape (K, P)."""
+    sizes = parameter_shapes(shape)
+    parts = flat.split([math.prod(size) for size in sizes.values()], dim=1)
+    return {name: part.unflatten(1, size) for (name, size), part in zip(sizes.items(), parts, strict=True)}
+
+
+def rope_angles(shape: ModelShape) -> Tensor:
+    """Angles of rotary positions (Su et al. 2021), shape (T, channels of a head / 2), fp64."""
+    channels = shape.width // shape.heads
+    rates = ROPE_BASE ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+    return torch.outer(torch.arange(shape.context, dtype=torch.float64), rates)
+
+
 class Stack:
     """K members of one shape.
 
@@ -82,27 +96,30 @@ class Stack:
         self.members = len(seeds)
         self.device = device
         self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds]).to(device).requires_grad_()
-        self._sizes = parameter_shapes(shape)
-        self._counts = [math.prod(size) for size in self._sizes.values()]
-        self._rope = _rope_table(shape.context, shape.width // shape.heads, device)
+        angles = rope_angles(shape).to(device).view(shape.context, 1, 1, -1)
+        self._rope = angles.cos().float(), angles.sin().float()
         self._offsets = torch.arange(self.members, device=device).view(-1, 1, 1) * shape.vocab_size
 
     def parameters(self) -> dict[str, Tensor]:
         """Differentiable views of `flat` by name, each of shape (K, ...)."""
-        parts = self.flat.split(self._counts, dim=1)
-        return {name: part.unflatten(1, size) for (name, size), part in zip(self._sizes.items(), parts, strict=True)}
+        return named(self.flat, self.shape)
 
-    def losses(self, sequences: Tensor) -> Tensor:
-        """Cross-entropy of every next token in nats, shape (K, B, T), for `sequences` of shape (K, B, T + 1)."""
-        logits = self.logits(sequences[..., :-1])
+    def losses(self, sequences: Tensor, first: int = 0) -> Tensor:
+        """Cross-entropy of every next token in nats, shape (k, B, T).
+
+        Args:
+            sequences: shape (k, B, T + 1), for k members.
+            first: the first of these members.
+        """
+        logits = self.logits(sequences[..., :-1], first)
         targets = sequences[..., 1:]
         return cross_entropy(logits.float(), targets)
 
-    def logits(self, tokens: Tensor) -> Tensor:
-        """Next-token logits, shape (K, B, T, V), for `tokens` of shape (K, B, T)."""
-        p, shape = self.parameters(), self.shape
+    def logits(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """Next-token logits, shape (k, B, T, V), for `tokens` of shape (k, B, T) and members from `first` on."""
         K, B, T = tokens.shape
-        x = F.embedding(tokens + self._offsets, p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
+        p, shape = named(self.flat[first : first + K], self.shape), self.shape
+        x = F.embedding(tokens + self._offsets[:K], p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
         cos, sin = (table[:T] for table in self._rope)
         for layer in range(shape.depth):
             block = {name: p[f"layers.{layer}.{name}"] for name in BLOCK}
@@ -136,14 +153,6 @@ def _mlp(x: Tensor, block: dict[str, Tensor]) -> Tensor:
 def _norm(x: Tensor, gain: Tensor) -> Tensor:
     """RMSNorm over the last dimension; `gain` is (K, d)."""
     return unit_scale(x) * gain.unsqueeze(1)
-
-
-def _rope_table(context: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of rotary positions (Su et al. 2021), each of shape (T, 1, 1, head_width / 2)."""
-    rates = ROPE_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-    angles = torch.outer(torch.arange(context, dtype=torch.float64), rates)
-    cos, sin = (table.float().to(device).view(context, 1, 1, -1) for table in (angles.cos(), angles.sin()))
-    return cos, sin
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

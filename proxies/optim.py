@@ -41,6 +41,16 @@ def _by_parameter(shape: ModelShape, value: Callable[[str], float]) -> Tensor:
     return torch.cat([torch.full((math.prod(size),), value(name)) for name, size in parameter_shapes(shape).items()])
 
 
+def rates(shape: ModelShape, recipes: Sequence[Recipe]) -> Tensor:
+    """Peak learning rate of each parameter of each member, shape (K, P)."""
+    return torch.tensor([[recipe.learning_rate] for recipe in recipes]) * rate_multipliers(shape)
+
+
+def decays(shape: ModelShape, recipes: Sequence[Recipe]) -> Tensor:
+    """What weight decay takes of each parameter in a step at the peak rate, shape (K, P)."""
+    return rates(shape, recipes) * decay_mask(shape) * recipes[0].weight_decay
+
+
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW computes it.
 
@@ -53,9 +63,8 @@ class AdamW:
     def __init__(self, flat: Tensor, shape: ModelShape, recipes: Sequence[Recipe]) -> None:
         self._flat = flat
         self._recipe = recipes[0]
-        rates = torch.tensor([[recipe.learning_rate] for recipe in recipes])
-        self._rate = (rates * rate_multipliers(shape)).to(flat.device)
-        self._decay = self._rate * decay_mask(shape).to(flat.device) * self._recipe.weight_decay
+        self._rate = rates(shape, recipes).to(flat.device)
+        self._decay = decays(shape, recipes).to(flat.device)
         self.first = torch.zeros_like(flat, requires_grad=False)
         self.second = torch.zeros_like(flat, requires_grad=False)
 

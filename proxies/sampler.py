@@ -48,7 +48,7 @@ class Windows:
     """
 
     def __init__(self, name: str, tokens: NDArray[np.unsignedinteger], context: int, seed: int) -> None:
-        self._tokens = tokens
+        self._tokens = np.asarray(tokens)  # a slice of a memmap costs more than reading it
         self._context = context
         self._key = (seed, zlib.crc32(name.encode()))
         self.count = (len(tokens) - 1) // context
@@ -58,16 +58,25 @@ class Windows:
                 "add text to it, drop it, or shorten proxies.context",
             )
 
-    def __getitem__(self, draw: int) -> NDArray[np.unsignedinteger]:
-        """The `draw`-th window since the start of training, shape (context + 1,)."""
-        epoch, index = divmod(draw, self.count)
-        rng = np.random.default_rng((*self._key, epoch))
-        shift = int(rng.integers(self.count))
-        step = int(rng.integers(self.count)) | 1
-        while math.gcd(step, self.count) != 1:
-            step += 2
-        start = (step * index + shift) % self.count * self._context
-        return self._tokens[start : start + self._context + 1]
+    def starts(self, draws: int) -> NDArray[np.int64]:
+        """Where each of the first `draws` windows since the start of training begins, shape (draws,)."""
+        parts = [np.empty(0, dtype=np.int64)]
+        for epoch in range(-(-draws // self.count)):
+            rng = np.random.default_rng((*self._key, epoch))
+            shift = int(rng.integers(self.count))
+            step = int(rng.integers(self.count)) | 1
+            while math.gcd(step, self.count) != 1:
+                step += 2
+            # Below 2^63: a window is far longer than 8 bytes, so counts stay below 2^31 up to 500 GB of a domain.
+            parts.append((np.arange(min(self.count, draws - epoch * self.count)) * step + shift) % self.count)
+        return np.concatenate(parts) * self._context
+
+    def read(self, starts: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The windows that begin at `starts`, shape (len(starts), context + 1)."""
+        out = np.empty((len(starts), self._context + 1), dtype=np.int32)
+        for row, start in zip(out, starts.tolist(), strict=True):
+            row[:] = self._tokens[start : start + self._context + 1]
+        return out
 
 
 @dataclass(frozen=True)
@@ -103,17 +112,19 @@ class Sampler:
                 for stretch, (start, end) in zip(stretches, pairwise(ends), strict=True)
             ]
         )
-        self._draw = np.zeros(len(self._owner), dtype=np.int64)
-        for index in self._windows:
+        self._starts = np.zeros(len(self._owner), dtype=np.int64)
+        for index, windows in self._windows.items():
             mine = self._owner == index
-            self._draw[mine] = np.arange(np.count_nonzero(mine))
+            self._starts[mine] = windows.starts(int(np.count_nonzero(mine)))
 
-    def batch(self, step: int) -> NDArray[np.int64]:
-        """Sequences of step `step`, shape (batch, context + 1)."""
-        at = slice(self._batches.sequences(step), self._batches.sequences(step + 1))
-        out = np.empty((at.stop - at.start, self._context + 1), dtype=np.int64)
-        for row, owner, draw in zip(out, self._owner[at], self._draw[at], strict=True):
-            row[:] = self._windows[int(owner)][int(draw)]
+    def sequences(self, first: int, last: int) -> NDArray[np.int32]:
+        """The sequences of steps `first` to `last` - 1, one batch after the other, shape (n, context + 1)."""
+        at = slice(self._batches.sequences(first), self._batches.sequences(last))
+        owner, starts = self._owner[at], self._starts[at]
+        out = np.empty((len(owner), self._context + 1), dtype=np.int32)
+        for index, windows in self._windows.items():
+            mine = owner == index
+            out[mine] = windows.read(starts[mine])
         return out
 
     def realised(self, steps: int) -> dict[str, int]:
@@ -122,7 +133,7 @@ class Sampler:
         return {name: int(count) * self._context for name, count in zip(self.domains, counts, strict=True)}
 
 
-def validation_windows(tokens: Tokens, context: int, eval_tokens: int) -> dict[str, NDArray[np.int64]]:
+def validation_windows(tokens: Tokens, context: int, eval_tokens: int) -> dict[str, NDArray[np.int32]]:
     """The same evenly spread validation sequences for every run: by domain, shape (n, context + 1).
 
     Raises:
@@ -139,5 +150,5 @@ def validation_windows(tokens: Tokens, context: int, eval_tokens: int) -> dict[s
             )
         wanted = min(available, max(1, round(eval_tokens / context)))
         starts = np.linspace(0, available - 1, wanted).round().astype(np.int64) * context
-        windows[name] = np.stack([values[s : s + context + 1] for s in starts]).astype(np.int64)
+        windows[name] = np.stack([values[s : s + context + 1] for s in starts]).astype(np.int32)
     return windows

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from mixlab.flops import training_flops
 from mixlab.specs import RunSpec
-from proxies.model import Stack
-from proxies.optim import AdamW
+from proxies.compute import Compute
+from proxies.engine import make_engine
 
 CUDA_MEMBERS = 64
 CPU_MEMBERS = 3  # more gain little, and a few large jobs leave cores idle at the end
 CPU_TOKENS = 1024  # in a step of a whole stack: beyond that a CPU's caches spill and nothing is gained
+PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure a device's peak
+PEAK_SECONDS = 0.05
 
 
 def mean_batch(spec: RunSpec) -> int:
@@ -22,35 +28,69 @@ def mean_batch(spec: RunSpec) -> int:
     return round(spec.recipe.batches.sequences(steps) / steps)
 
 
-def stack_limit(spec: RunSpec, device: str) -> int:
-    """How many runs like `spec` a process should train together: small steps are mostly overhead, which they share."""
-    if device == "cuda":
+def stack_limit(spec: RunSpec, compute: Compute) -> int:
+    """How many runs like `spec` a process should train together.
+
+    PyTorch's small steps are mostly overhead, which a stack shares; the native engine has none to share.
+    """
+    if compute.device == "cuda":
         return CUDA_MEMBERS
+    if compute.engine == "native":
+        return 1
     return max(1, min(CPU_MEMBERS, CPU_TOKENS // (mean_batch(spec) * spec.shape.context)))
 
 
-def measure_rate(spec: RunSpec, device: str, seconds: float = 0.5) -> float:
+def measure_rate(spec: RunSpec, compute: Compute, seconds: float = 0.5) -> float:
     """Training FLOP/s of one process with one thread, on random tokens, in stacks of runs like `spec`."""
+    members, batch = stack_limit(spec, compute), mean_batch(spec)
+    engine = make_engine(compute, [spec] * members)
+    tokens = np.random.default_rng(0).integers(spec.shape.vocab_size, size=(members, batch, spec.shape.context + 1))
+    sequences, steps = tokens.astype(np.int32), 1
+
+    def chunk() -> None:
+        engine.train(np.tile(sequences, (1, steps, 1)), [batch] * steps, [1.0] * steps, 0)
+
+    with _one_thread():
+        chunk()
+        # As many steps at a time as training takes: what a call costs besides them must not count.
+        steps = max(1, round(0.1 * seconds / _seconds(chunk, 0.0)))
+        taken = _seconds(chunk, seconds)
+    return training_flops(spec.shape, steps * members * batch * spec.shape.context) / taken
+
+
+@functools.cache
+def peak_flops(compute: Compute) -> float:
+    """FLOP/s of large square matrix products on this device, one thread on a CPU, at `compute`'s precision."""
+    size = PEAK_SIZE[compute.device]
+    dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
+    matrix = torch.ones((size, size), dtype=dtype, device=compute.device)
+
+    def product() -> None:
+        matrix @ matrix
+        if compute.device == "cuda":
+            torch.cuda.synchronize()
+
+    with _one_thread():
+        product()
+        return 2 * size**3 / _seconds(product, PEAK_SECONDS)
+
+
+def _seconds(work: Callable[[], None], at_least: float) -> float:
+    """Mean time of `work`, repeated for `at_least` seconds."""
+    started, done = time.perf_counter(), 0
+    while True:
+        work()
+        done += 1
+        elapsed = time.perf_counter() - started
+        if elapsed >= at_least:
+            return elapsed / done
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    shape, members, batch = spec.shape, stack_limit(spec, device), mean_batch(spec)
     try:
-        stack = Stack(shape, list(range(members)), torch.device(device))
-        optimizer = AdamW(stack.flat, shape, [spec.recipe] * members)
-        tokens = torch.randint(shape.vocab_size, (members, batch, shape.context + 1), device=device)
-
-        def step(index: int) -> None:
-            stack.losses(tokens).mean(dim=(1, 2)).sum().backward()
-            optimizer.step(index, 1.0)
-
-        step(0)
-        started, done = time.perf_counter(), 0
-        while time.perf_counter() - started < seconds:
-            done += 1
-            step(done)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        elapsed = time.perf_counter() - started
+        yield
     finally:
         torch.set_num_threads(threads)
-    return training_flops(shape, done * tokens[..., 1:].numel()) / elapsed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +20,18 @@ from mixlab.errors import SweepError
 from mixlab.flops import training_flops
 from mixlab.specs import Point, RunRecord, RunSpec
 from proxies.checkpoint import Trunk, load_trunk, save_model, save_trunk
+from proxies.compute import Compute
+from proxies.engine import make_engine
 from proxies.evaluate import Evaluation, Evaluator
-from proxies.model import Stack
-from proxies.optim import AdamW
 from proxies.sampler import Sampler, Stretch, Tokens, validation_windows
 from proxies.schedule import branch_factor, trunk_factor
+from proxies.speed import peak_flops
 
 Progress = Callable[[int], None]
+
+CHUNK_FLOPS = 2e10  # handed to the engine at a time: a fraction of a second, so that progress is seen
+CHUNK_STEPS = 256  # at most, so that divergence is seen
+DIVERGED = 2.0  # nats above the trunk's own lowest loss
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,20 @@ class Texts:
 
 
 def train_run(
-    spec: RunSpec, texts: Texts, device: str = "cpu", checkpoints: Path | None = None, progress: Progress | None = None
+    spec: RunSpec,
+    texts: Texts,
+    compute: Compute | None = None,
+    checkpoints: Path | None = None,
+    progress: Progress | None = None,
 ) -> RunRecord:
     """Train one run; see `train_stack`."""
-    return train_stack([spec], texts, device, checkpoints, progress)[0]
+    return train_stack([spec], texts, compute, checkpoints, progress)[0]
 
 
 def train_stack(
     specs: Sequence[RunSpec],
     texts: Texts,
-    device: str = "cpu",
+    compute: Compute | None = None,
     checkpoints: Path | None = None,
     progress: Progress | None = None,
 ) -> list[RunRecord]:
@@ -57,29 +66,38 @@ def train_stack(
     Args:
         specs: equal in shape, token counts, batch and schedule.
         texts: the prepared corpus.
-        device: "cpu" or "cuda".
-        checkpoints: folder for a trunk checkpoint per unfinished run and a model per finished one.
+        compute: device, engine and precision (default: PyTorch on the CPU).
+        checkpoints: folder for the trunk of every run, to resume and to extend it, and for the finished models.
         progress: called with the number of tokens that each member has just processed.
 
     Returns:
         One record per spec, in order: `done`, or `diverged` with the points finished before.
 
     Raises:
-        SweepError: when the specs cannot be stacked.
+        SweepError: when the specs cannot be stacked, or do not fit into memory.
     """
     _check_stackable(specs)
+    compute = compute or Compute()
     started = time.perf_counter()
-    session = _Session(specs, texts, torch.device(device), checkpoints, progress)
+    session = _Session(specs, texts, compute, checkpoints, progress)
     session.run()
     seconds = time.perf_counter() - started + session.earlier_seconds
+    environment = {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "engine": compute.engine,
+        "precision": compute.precision,
+        **session.engine.describe(),
+    }
     return [
         RunRecord(
             spec=spec,
             status="diverged" if session.diverged[member] else "done",
-            points=tuple(session.points[member]),
+            points=tuple(session.points[member].values()),
             wall_seconds=seconds / len(specs),
-            device=_device_name(session.device),
-            environment={"torch": torch.__version__, "python": platform.python_version()},
+            device=torch.cuda.get_device_name() if compute.device == "cuda" else "cpu",
+            peak_flops=peak_flops(compute),
+            environment=environment,
         )
         for member, spec in enumerate(specs)
     ]
@@ -92,21 +110,20 @@ class _Session:
         self,
         specs: Sequence[RunSpec],
         texts: Texts,
-        device: torch.device,
+        compute: Compute,
         checkpoints: Path | None,
         progress: Progress | None,
     ) -> None:
-        self.specs, self.device = specs, device
+        self.specs, self.texts = specs, texts
         self.lead = specs[0]
         self.recipe = self.lead.recipe
         self.checkpoints, self.progress = checkpoints, progress
-        self.stack = Stack(self.lead.shape, [spec.seed for spec in specs], device)
-        self.optimizer = AdamW(self.stack.flat, self.lead.shape, [spec.recipe for spec in specs])
-        self.texts = texts
+        self.engine = make_engine(compute, specs)
         windows = validation_windows(texts.validation, self.lead.shape.context, self.lead.eval_tokens)
-        self.evaluate = Evaluator(windows, texts.token_bytes, device)
-        self.points: list[list[Point]] = [[] for _ in specs]
-        self.diverged = [False] * len(specs)
+        self.evaluate = Evaluator(windows, texts.token_bytes)
+        self.points: list[dict[int, Point]] = [{} for _ in specs]
+        self.diverged = np.zeros(len(specs), dtype=bool)
+        self.lowest = np.full(len(specs), np.inf)  # loss of the trunk so far, nats
         self.step = 0
         self.earlier_seconds = 0.0
         self.started = time.perf_counter()
@@ -114,41 +131,57 @@ class _Session:
     def run(self) -> None:
         """Trunk up to each branch, the branch, back to the trunk."""
         self._resume()
-        lead = self.lead
-        for index, tokens in enumerate(lead.tokens):
-            if index < len(self.points[0]):
-                continue
-            start = lead.trunk_steps(tokens)
-            if self.step < start:
-                samplers = self._samplers(start, 0)
-                for step in range(self.step, start):
-                    self._train_step(samplers, step, trunk_factor(step, self.recipe.warmup_steps))
-                self.step = start
-            last = index == len(lead.tokens) - 1
-            trunk = None if last else self._snapshot()
-            self._branch(tokens, start)
-            if trunk is not None:
-                self._restore(trunk)
-                self._save_trunk()
-            if all(self.diverged):
+        finished = len(self.points[0])
+        for tokens in self.lead.tokens[finished:]:
+            start = self.lead.trunk_steps(tokens)
+            self._trunk(start)
+            trunk = self._snapshot()
+            if not self.diverged.all():
+                self._branch(tokens, start)
+            if self.diverged.all():
                 return
-        if self.checkpoints is not None:
-            for member, spec in enumerate(self.specs):
-                save_model(self._path(spec, "model"), spec, self.stack, member)
-                self._path(spec, "trunk").unlink(missing_ok=True)
+            self._save(trunk, model=tokens == self.lead.tokens[-1])
+            self._restore(trunk)
+
+    def _trunk(self, end: int) -> None:
+        """Go on from where the trunk is to step `end`."""
+        samplers = self._samplers(end, 0)
+        factors = [trunk_factor(step, self.recipe.warmup_steps) for step in range(self.step, end)]
+        for means in self._train(samplers, self.step, factors):
+            self.diverged |= means > self.lowest + DIVERGED
+            self.lowest = np.fmin(self.lowest, means)
+        self.step = end
 
     def _branch(self, tokens: int, start: int) -> None:
         """Decay to zero, evaluate, append a point to every member that is still finite."""
         steps = self.lead.steps(tokens)
         samplers = self._samplers(start, steps - start)
-        for step in range(start, steps):
-            factor = branch_factor(step, self.recipe.warmup_steps, steps, steps - start)
-            self._train_step(samplers, step, factor)
-        for member, evaluation in enumerate(self.evaluate(self.stack)):
-            if not all(np.isfinite(loss) for loss in evaluation.losses.values()):
-                self.diverged[member] = True
+        factors = [branch_factor(step, self.recipe.warmup_steps, steps, steps - start) for step in range(start, steps)]
+        for _ in self._train(samplers, start, factors):
+            pass
+        for member, evaluation in enumerate(self.evaluate(self.engine)):
+            self.diverged[member] |= not np.isfinite(list(evaluation.losses.values())).all()
             if not self.diverged[member]:
-                self.points[member].append(self._point(evaluation, samplers[member], steps))
+                self.points[member][tokens] = self._point(evaluation, samplers[member], steps)
+
+    def _train(
+        self, samplers: Sequence[Sampler], start: int, factors: Sequence[float]
+    ) -> Iterator[NDArray[np.floating]]:
+        """Train in chunks from step `start` at these shares of the peak rate; yields each chunk's mean loss, (K,)."""
+        end = start + len(factors)
+        per_step = training_flops(self.lead.shape, self.lead.batch_tokens(end - 1))
+        chunk = int(np.clip(CHUNK_FLOPS / per_step, 1, CHUNK_STEPS))
+        for first in range(start, end, chunk):
+            if self.diverged.all():
+                return
+            last = min(first + chunk, end)
+            sequences = np.stack([sampler.sequences(first, last) for sampler in samplers])
+            sizes = [self.recipe.batches.size(step) for step in range(first, last)]
+            losses = self.engine.train(sequences, sizes, factors[first - start : last - start], first)
+            self.diverged |= ~np.isfinite(losses).all(axis=1)
+            if self.progress is not None:
+                self.progress(self.lead.tokens_after(last) - self.lead.tokens_after(first))
+            yield losses.mean(axis=1)
 
     def _point(self, evaluation: Evaluation, sampler: Sampler, steps: int) -> Point:
         trained = self.lead.tokens_after(steps)
@@ -173,15 +206,8 @@ class _Session:
             samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batches))
         return samplers
 
-    def _train_step(self, samplers: Sequence[Sampler], step: int, factor: float) -> None:
-        sequences = torch.from_numpy(np.stack([sampler.batch(step) for sampler in samplers])).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            losses = self.stack.losses(sequences)
-        # Members share no parameter, so the sum of their mean losses has each member's own gradient.
-        losses.mean(dim=(1, 2)).sum().backward()
-        self.optimizer.step(step, factor)
-        if self.progress is not None:
-            self.progress(self.lead.batch_tokens(step))
+    def _state(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.engine.flat, self.engine.first, self.engine.second
 
     def _snapshot(self) -> tuple[torch.Tensor, ...]:
         return tuple(state.detach().clone() for state in self._state())
@@ -191,35 +217,30 @@ class _Session:
             for state, values in zip(self._state(), saved, strict=True):
                 state.copy_(values)
 
-    def _state(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.stack.flat, self.optimizer.first, self.optimizer.second
-
-    def _path(self, spec: RunSpec, kind: str) -> Path:
-        assert self.checkpoints is not None
-        return self.checkpoints / f"{spec.run_id}.{kind}.safetensors"
-
-    def _save_trunk(self) -> None:
+    def _save(self, trunk: Sequence[torch.Tensor], model: bool) -> None:
+        """Keep the trunk of every sound member, and its finished model if `model`."""
         if self.checkpoints is None:
             return
         seconds = self.earlier_seconds + time.perf_counter() - self.started
         for member, spec in enumerate(self.specs):
-            flat, first, second = (state[member].detach() for state in self._state())
-            trunk = Trunk(self.step, tuple(self.points[member]), flat, first, second, seconds)
-            save_trunk(self._path(spec, "trunk"), spec.run_id, trunk)
+            if self.diverged[member]:
+                continue
+            if model:
+                save_model(self.checkpoints, spec, self.engine.flat[member])
+            flat, first, second = (state[member] for state in trunk)
+            save_trunk(self.checkpoints, spec, Trunk(self.step, self.points[member], flat, first, second, seconds))
 
     def _resume(self) -> None:
         """Go on from the trunk checkpoints when every member has one at the same step."""
         if self.checkpoints is None:
             return
-        trunks = [load_trunk(self._path(spec, "trunk"), spec.run_id) for spec in self.specs]
+        trunks = [load_trunk(self.checkpoints, spec) for spec in self.specs]
         found = [trunk for trunk in trunks if trunk is not None]
-        if len(found) < len(self.specs) or len({trunk.step for trunk in found}) != 1:
+        if len(found) < len(self.specs) or len({(trunk.step, len(trunk.points)) for trunk in found}) != 1:
             return
-        for member, trunk in enumerate(found):
-            with torch.no_grad():
-                for state, values in zip(self._state(), (trunk.flat, trunk.first, trunk.second), strict=True):
-                    state[member] = values.to(self.device)
-            self.points[member] = list(trunk.points)
+        saved = [torch.stack(states) for states in zip(*((t.flat, t.first, t.second) for t in found), strict=True)]
+        self._restore(saved)
+        self.points = [trunk.points for trunk in found]
         self.step, self.earlier_seconds = found[0].step, found[0].seconds
 
 
@@ -233,7 +254,3 @@ def _check_stackable(specs: Sequence[RunSpec]) -> None:
             f"but got {len(specs)} that differ",
             "group the runs with sweeps.plan before training them together",
         )
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

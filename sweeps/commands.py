@@ -16,7 +16,7 @@ from mixlab.folder import StudyFolder
 from mixlab.options import QUANTITY, json_option, print_json, say
 from mixlab.specs import RunSpec
 from mixlab.units import format_flops, format_quantity, format_seconds
-from proxies.device import resolve_device
+from proxies.compute import Compute, resolve_compute
 from proxies.speed import measure_rate
 from sweeps.driver import first_specs, open_study, run_sweep, worker_count
 from sweeps.executors.base import Executor
@@ -32,9 +32,11 @@ SOME_FAILED = 3
 
 def _local(folder: StudyFolder, study: Study, workers: int | None) -> Executor:
     """Worker processes of this machine: one per core, or one on a GPU."""
-    device = resolve_device(study.config.proxies.device)
-    count = 1 if device == "cuda" else worker_count(study, workers)
-    return LocalExecutor(folder.corpus, count, device, folder.checkpoints)
+    compute = resolve_compute(study.config.proxies)
+    if compute.note:
+        say(f"note: {compute.note}")
+    count = 1 if compute.device == "cuda" else worker_count(study, workers)
+    return LocalExecutor(folder.corpus, count, compute, folder.checkpoints)
 
 
 EXECUTORS: dict[str, Callable[[StudyFolder, Study, int | None], Executor]] = {"local": _local}
@@ -125,9 +127,9 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
         say(f"warning: {warning}")
     done = [spec for spec in specs if spec.run_id in records and records[spec.run_id].status != "failed"]
     left = [spec for spec in specs if spec not in done]
-    device = resolve_device(study.config.proxies.device)
-    workers = 1 if device == "cuda" else workers
-    seconds = _expected_seconds(study, left, workers, device)
+    compute = resolve_compute(study.config.proxies)
+    workers = 1 if compute.device == "cuda" else workers
+    seconds = _expected_seconds(study, left, workers, compute)
     failures = [
         {"run_id": record.run_id, "error": record.error} for record in records.values() if record.status == "failed"
     ]
@@ -141,14 +143,16 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
         "flops": sum(spec.flops for spec in specs),
         "flops_left": sum(spec.flops for spec in left),
         "workers": workers,
-        "device": device,
+        "device": compute.device,
+        "engine": compute.engine,
+        "precision": compute.precision,
         "seconds_left": seconds,
         "later_rounds": study.config.sweep.rounds - 1,
         "failures": failures,
     }
 
 
-def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, device: str) -> float:
+def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, compute: Compute) -> float:
     """Training and evaluation of `specs`, from a short measurement of each shape with all workers of this machine."""
     if not specs:
         return 0.0
@@ -156,7 +160,8 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, devi
     # Processes that share caches and memory are slower than one alone.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tried = {
-            shape: [pool.submit(measure_rate, spec, device) for _ in range(workers)] for shape, spec in examples.items()
+            shape: [pool.submit(measure_rate, spec, compute) for _ in range(workers)]
+            for shape, spec in examples.items()
         }
         rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}
     domains = len(study.inventory.domains)
@@ -182,7 +187,8 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
     console.print(
         f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"
         f"{format_flops(plan['flops_left'])} FLOPs left of {format_flops(plan['flops'])}: about "
-        f"{format_seconds(plan['seconds_left'])} on {plan['workers']} worker(s), {plan['device']}",
+        f"{format_seconds(plan['seconds_left'])} on {plan['workers']} worker(s), "
+        f"{plan['device']}, {plan['engine']} engine, {plan['precision']}",
         highlight=False,
     )
     if plan["later_rounds"]:

@@ -23,7 +23,7 @@ HOMES = {
     "safetensors": ("proxies/",),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),
-    "filelock": ("sweeps/", "mixlab/corpus/"),
+    "filelock": ("sweeps/", "mixlab/corpus/", "proxies/native/"),
     "matplotlib": ("analysis/",),
     "jinja2": ("analysis/",),
     "pyarrow": ("mixlab/corpus/",),

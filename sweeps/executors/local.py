@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mixlab.errors import MixlabError
 from mixlab.specs import RunRecord, RunSpec
+from proxies.compute import Compute
 from proxies.speed import stack_limit
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
 
@@ -39,16 +40,16 @@ class LocalExecutor:
     Args:
         corpus: the prepared corpus.
         workers: how many processes.
-        device: "cpu" or "cuda".
+        compute: device, engine and precision.
         checkpoints: folder for checkpoints, or None to keep none.
     """
 
-    def __init__(self, corpus: Path, workers: int, device: str = "cpu", checkpoints: Path | None = None) -> None:
-        self._corpus, self._count, self._device, self._checkpoints = corpus, workers, device, checkpoints
+    def __init__(self, corpus: Path, workers: int, compute: Compute, checkpoints: Path | None = None) -> None:
+        self._corpus, self._count, self._compute, self._checkpoints = corpus, workers, compute, checkpoints
 
     def stack_limit(self, spec: RunSpec) -> int:
         """See `Executor.stack_limit`."""
-        return stack_limit(spec, self._device)
+        return stack_limit(spec, self._compute)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """See `Executor.run`; jobs start in the order given."""
@@ -97,7 +98,7 @@ class LocalExecutor:
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (theirs, self._corpus, self._device, self._checkpoints)
+        arguments = (theirs, self._corpus, self._compute, self._checkpoints)
         process = context.Process(target=_work, args=arguments, daemon=True, name="mixlab-worker")
         process.start()
         theirs.close()
@@ -115,11 +116,11 @@ def _failed(job: Job, error: str, attempts: int) -> list[RunRecord]:
     return [RunRecord(spec=spec, status="failed", attempts=attempts, error=error) for spec in job]
 
 
-def _work(pipe: Connection, corpus: Path, device: str, checkpoints: Path | None) -> None:
+def _work(pipe: Connection, corpus: Path, compute: Compute, checkpoints: Path | None) -> None:
     """A worker's life: open the corpus once, then train what comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from proxies.device import use_one_thread
+    from proxies.compute import use_one_thread
     from proxies.texts import open_texts
     from proxies.train import train_stack
 
@@ -130,7 +131,7 @@ def _work(pipe: Connection, corpus: Path, device: str, checkpoints: Path | None)
             job: Job = pipe.recv()
             report = _Reporter(pipe)
             try:
-                pipe.send(("done", train_stack(job, texts, device, checkpoints, report)))
+                pipe.send(("done", train_stack(job, texts, compute, checkpoints, report)))
             except MixlabError as error:
                 pipe.send(("error", f"{error.message} ({error.hint})" if error.hint else error.message))
             except (EOFError, BrokenPipeError):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from mixlab.batches import Batches
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe, RunSpec
 from proxies.train import Texts
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from mixlab.errors import ConfigError, CorpusError
 from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
-from proxies.checkpoint import Trunk, load_trunk, save_trunk
+from mixlab.specs import Recipe, RunSpec
+from proxies.checkpoint import Trunk, load_trunk, save_trunk, trunk_path
 from proxies.functions import cross_entropy, unit_scale
 from proxies.model import Stack, parameter_shapes
 from proxies.optim import AdamW
@@ -134,9 +135,10 @@ def test_every_prefix_has_its_shares_to_within_a_sequence(weights: list[float], 
 @given(tokens=st.integers(20, 2000), seed=st.integers(0, 5))
 def test_an_epoch_sees_every_window_once(tokens: int, seed: int) -> None:
     windows = Windows("a", np.arange(tokens, dtype=np.uint32), 9, seed)
-    for epoch in range(2):
-        first = sorted(int(windows[epoch * windows.count + n][0]) for n in range(windows.count))
-        assert first == [9 * index for index in range(windows.count)]
+    starts = windows.starts(2 * windows.count)
+    for epoch in starts.reshape(2, windows.count):
+        assert sorted(epoch) == [9 * index for index in range(windows.count)]
+    assert np.array_equal(windows.read(starts)[:, 0], starts)
 
 
 def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
@@ -144,7 +146,7 @@ def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
 
     def first_windows(weight: float) -> list[int]:
         sampler = Sampler(tokens, [Stretch(Mixture({"a": weight, "b": 1 - weight}), 20)], 3, 10, Batches.constant(4))
-        starts = np.concatenate([sampler.batch(step)[:, 0] for step in range(20)])
+        starts = sampler.sequences(0, 20)[:, 0]
         return [int(start) for start in starts if start < 1000]
 
     few, many = first_windows(0.2), first_windows(0.8)
@@ -189,23 +191,23 @@ def test_batch_stages_are_refused_unless_they_begin_at_zero_and_ascend() -> None
             Batches(stages)
 
 
-def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "run.trunk.safetensors"
+def test_damaged_checkpoints_are_named(tmp_path: Path, spec: RunSpec) -> None:
+    path = trunk_path(tmp_path, spec)
     state = [torch.arange(50, dtype=torch.float32) + k for k in range(3)]
-    save_trunk(path, "run", Trunk(7, (), *state, seconds=1.5))
-    loaded = load_trunk(path, "run")
+    save_trunk(tmp_path, spec, Trunk(7, {}, *state, seconds=1.5))
+    loaded = load_trunk(tmp_path, spec)
     assert loaded is not None
     assert loaded.step == 7
     assert torch.equal(loaded.second, state[2])
-    assert load_trunk(path, "another") is None
+    assert load_trunk(tmp_path, replace(spec, seed=9)) is None
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(CorpusError, match=r"checksum mismatch in .*run\.trunk"):
-        load_trunk(path, "run")
+    with pytest.raises(CorpusError, match=r"checksum mismatch in .*\.trunk"):
+        load_trunk(tmp_path, spec)
     path.write_bytes(bytes(data[: len(data) // 2]))
     with pytest.raises(CorpusError, match="not a whole safetensors file"):
-        load_trunk(path, "run")
+        load_trunk(tmp_path, spec)
 
 
 def test_written_out_derivatives_equal_torchs_own() -> None:

@@ -1,4 +1,4 @@
-"""Training: branches equal lone runs, stacks equal lone runs, resume equals uninterrupted, losses fall."""
+"""Training, with every engine: branches equal lone runs, stacks equal lone runs, resume equals uninterrupted."""
 
 from __future__ import annotations
 
@@ -7,28 +7,41 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from mixlab.config import ProxyConfig
 from mixlab.errors import SweepError
 from mixlab.flops import training_flops
 from mixlab.mixture import Mixture
 from mixlab.specs import RunRecord, RunSpec
-from proxies import train
-from proxies.checkpoint import load_model
+from proxies.checkpoint import load_model, load_trunk, trunk_path
+from proxies.compute import Compute, resolve_compute
+from proxies.engine import TorchEngine
+from proxies.evaluate import Evaluator
+from proxies.optim import AdamW
+from proxies.sampler import validation_windows
 from proxies.train import Texts, train_run, train_stack
 
+NATIVE = resolve_compute(ProxyConfig(device="cpu"))
+needs_native = pytest.mark.skipif(NATIVE.engine != "native", reason=NATIVE.note)
+needs_bf16 = pytest.mark.skipif(NATIVE.precision != "bf16", reason="this processor has no products of bf16")
+COMPUTES = [
+    pytest.param(Compute("cpu", "torch", "fp32"), id="torch"),
+    pytest.param(Compute("cpu", "native", "fp32"), id="native", marks=needs_native),
+    pytest.param(Compute("cpu", "native", "bf16"), id="native-bf16", marks=[needs_native, needs_bf16]),
+]
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+
+@pytest.fixture(params=COMPUTES)
+def compute(request: pytest.FixtureRequest) -> Compute:
+    return request.param
 
 
 def losses(record: RunRecord) -> list[dict[str, float]]:
     return [point.losses for point in record.points]
 
 
-def test_a_run_learns_and_reports_exact_counts(texts: Texts, spec: RunSpec) -> None:
-    record = train_run(spec, texts)
+def test_a_run_learns_and_reports_exact_counts(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    record = train_run(spec, texts, compute)
     assert record.status == "done"
     assert [point.tokens for point in record.points] == [640, 1280, 2560]
     means = [np.mean(list(point.losses.values())) for point in record.points]
@@ -39,33 +52,33 @@ def test_a_run_learns_and_reports_exact_counts(texts: Texts, spec: RunSpec) -> N
     assert last.realised["count"] == pytest.approx(0.7 * 2560, abs=16)
     assert last.flops == training_flops(spec.shape, 2560)
     assert last.bits_per_byte["count"] == pytest.approx(last.losses["count"] / np.log(2))
+    assert 0 < record.mfu < 1
+    assert (record.environment["engine"], record.environment["precision"]) == (compute.engine, compute.precision)
 
 
-def test_a_branch_equals_a_run_planned_for_it_alone_bitwise(texts: Texts, spec: RunSpec) -> None:
-    together = train_run(spec, texts)
+def test_a_branch_equals_a_run_planned_for_it_alone_bitwise(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    together = train_run(spec, texts, compute)
     for index, tokens in enumerate(spec.tokens):
-        alone = train_run(replace(spec, tokens=(tokens,)), texts)
+        alone = train_run(replace(spec, tokens=(tokens,)), texts, compute)
         assert alone.points[0].losses == together.points[index].losses
 
 
-def test_stacked_equals_lone(texts: Texts, spec: RunSpec) -> None:
+def test_stacked_equals_lone(texts: Texts, spec: RunSpec, compute: Compute) -> None:
     members = [
         spec,
         replace(spec, seed=2),
         replace(spec, mixture=Mixture({"count": 0.1, "repeat": 0.9})),
         replace(spec, recipe=replace(spec.recipe, learning_rate=0.01)),
     ]
-    stacked = train_stack(members, texts)
+    stacked = train_stack(members, texts, compute)
     for member, record in zip(members, stacked, strict=True):
-        lone = train_run(member, texts)
+        lone = train_run(member, texts, compute)
         for a, b in zip(losses(record), losses(lone), strict=True):
-            assert a == pytest.approx(b, rel=1e-4)
+            assert a == pytest.approx(b, rel=1e-4 if compute.engine == "torch" else 0)
 
 
-def test_resume_equals_uninterrupted_bitwise(
-    texts: Texts, spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = train_run(spec, texts, checkpoints=tmp_path / "whole")
+def test_resume_equals_uninterrupted_bitwise(texts: Texts, spec: RunSpec, compute: Compute, tmp_path: Path) -> None:
+    whole = train_run(spec, texts, compute, checkpoints=tmp_path / "whole")
 
     class KilledError(Exception):
         pass
@@ -79,18 +92,37 @@ def test_resume_equals_uninterrupted_bitwise(
             raise KilledError
 
     with pytest.raises(KilledError):
-        train_run(spec, texts, checkpoints=tmp_path / "cut", progress=stop)
-    assert (tmp_path / "cut" / f"{spec.run_id}.trunk.safetensors").exists()
+        train_run(spec, texts, compute, checkpoints=tmp_path / "cut", progress=stop)
+    assert trunk_path(tmp_path / "cut", spec).exists()
     processed: list[int] = []
-    resumed = train_run(spec, texts, checkpoints=tmp_path / "cut", progress=processed.append)
+    resumed = train_run(spec, texts, compute, checkpoints=tmp_path / "cut", progress=processed.append)
     assert losses(resumed) == losses(whole)
     assert sum(processed) < spec.trained_tokens  # it did not start anew
-    assert not (tmp_path / "cut" / f"{spec.run_id}.trunk.safetensors").exists()
 
 
-def test_the_cost_stated_by_a_spec_is_what_is_trained(texts: Texts, spec: RunSpec) -> None:
+def test_a_longer_run_goes_on_from_the_trunk_of_a_shorter_one_bitwise(
+    texts: Texts, spec: RunSpec, compute: Compute, tmp_path: Path
+) -> None:
+    short = replace(spec, tokens=spec.tokens[:2])
+    train_run(short, texts, compute, checkpoints=tmp_path)
     processed: list[int] = []
-    train_run(spec, texts, progress=processed.append)
+    extended = train_run(spec, texts, compute, checkpoints=tmp_path, progress=processed.append)
+    assert losses(extended) == losses(train_run(spec, texts, compute))
+    assert sum(processed) == spec.tokens_after(spec.steps(2560)) - spec.tokens_after(spec.trunk_steps(1280))
+
+
+def test_a_trunk_serves_no_run_that_branches_before_it(texts: Texts, spec: RunSpec, tmp_path: Path) -> None:
+    train_run(spec, texts, checkpoints=tmp_path)
+    assert load_trunk(tmp_path, replace(spec, tokens=(640, 900, 2560))) is None
+    assert load_trunk(tmp_path, replace(spec, recipe=replace(spec.recipe, warmup_steps=4))) is None
+    kept = load_trunk(tmp_path, spec)
+    assert kept is not None
+    assert list(kept.points) == [640, 1280]  # the last branch is made again, to end with its model
+
+
+def test_the_cost_stated_by_a_spec_is_what_is_trained(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    processed: list[int] = []
+    train_run(spec, texts, compute, progress=processed.append)
     assert sum(processed) == spec.trained_tokens
 
 
@@ -98,24 +130,33 @@ def test_a_finished_model_can_be_loaded(texts: Texts, spec: RunSpec, tmp_path: P
     record = train_run(spec, texts, checkpoints=tmp_path)
     stack, loaded = load_model(tmp_path / f"{spec.run_id}.model.safetensors")
     assert loaded == spec
-    windows = train.validation_windows(texts.validation, spec.shape.context, spec.eval_tokens)
-    again = train.Evaluator(windows, texts.token_bytes, torch.device("cpu"))(stack)[0]
-    assert again.losses == record.points[-1].losses
+    windows = validation_windows(texts.validation, spec.shape.context, spec.eval_tokens)
+    engine = TorchEngine(stack, AdamW(stack.flat, spec.shape, [spec.recipe]), "fp32")
+    assert Evaluator(windows, texts.token_bytes)(engine)[0].losses == record.points[-1].losses
 
 
-def test_a_second_mixture_in_the_decay_is_used(texts: Texts, spec: RunSpec) -> None:
-    plain = train_run(spec, texts)
-    annealed = train_run(replace(spec, anneal=Mixture({"count": 0.0, "repeat": 1.0})), texts)
+def test_a_second_mixture_in_the_decay_is_used(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    plain = train_run(spec, texts, compute)
+    annealed = train_run(replace(spec, anneal=Mixture({"count": 0.0, "repeat": 1.0})), texts, compute)
     assert annealed.points[-1].realised["repeat"] > plain.points[-1].realised["repeat"] + 200
     assert annealed.points[-1].losses["repeat"] < plain.points[-1].losses["repeat"]
 
 
-def test_divergence_is_recorded_not_raised(texts: Texts, spec: RunSpec) -> None:
-    wild = replace(spec, recipe=replace(spec.recipe, learning_rate=1e20))
-    record, other = train_stack([wild, spec], texts)
+@pytest.mark.parametrize("rate", [1e20, 30.0])  # not finite, and finite but far above where it was
+def test_divergence_stops_the_run_and_is_recorded(texts: Texts, spec: RunSpec, compute: Compute, rate: float) -> None:
+    wild = replace(spec, tokens=(25600,), recipe=replace(spec.recipe, learning_rate=rate, warmup_steps=200))
+    processed: list[int] = []
+    record = train_run(wild, texts, compute, progress=processed.append)
     assert record.status == "diverged"
     assert not record.points
-    assert other.status == "done"
+    assert sum(processed) < wild.trained_tokens
+
+
+def test_a_diverged_member_leaves_the_others_alone(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    wild = replace(spec, recipe=replace(spec.recipe, learning_rate=1e20))
+    record, other = train_stack([wild, spec], texts, compute)
+    assert record.status == "diverged"
+    assert losses(other)[-1] == pytest.approx(losses(train_run(spec, texts, compute))[-1], rel=1e-4)
 
 
 def test_runs_that_differ_in_shape_cannot_be_stacked(texts: Texts, spec: RunSpec) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mixlab.config import ProxyConfig
 from mixlab.corpus.prepare import prepare_corpus
 from mixlab.folder import StudyFolder
+from proxies.compute import resolve_compute
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.tracking import NoTracker
@@ -70,7 +72,7 @@ def swept_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "study.yaml").write_text(STUDY)
     folder = StudyFolder.open(root)
     prepare_corpus(folder)
-    run_sweep(folder, LocalExecutor(folder.corpus, 2), NoTracker(), Watcher())
+    run_sweep(folder, LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig())), NoTracker(), Watcher())
     return root
 
 

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mixlab.config import ProxyConfig
 from mixlab.errors import SweepError
 from mixlab.folder import StudyFolder
 from mixlab.specs import RunRecord
+from proxies.compute import Compute, resolve_compute
 from sweeps.driver import Watcher, first_specs, open_study, run_sweep
 from sweeps.executors.base import Event, Finished, Job, Progress, Restarted
 from sweeps.executors.local import LocalExecutor
@@ -26,12 +29,12 @@ from sweeps.tracking import NoTracker
 
 
 def sweep(folder: StudyFolder, **options: object) -> list[RunRecord]:
-    executor = LocalExecutor(folder.corpus, 2, checkpoints=folder.checkpoints)
+    executor = LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig()), checkpoints=folder.checkpoints)
     return list(run_sweep(folder, executor, NoTracker(), Watcher(), **options).records)  # type: ignore[arg-type]
 
 
 def table(folder: StudyFolder) -> pd.DataFrame:
-    return pd.read_parquet(folder.runs).drop(columns="wall_seconds")
+    return pd.read_parquet(folder.runs).drop(columns=["wall_seconds", "flops_per_second", "mfu"])
 
 
 def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolder) -> None:
@@ -50,7 +53,7 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
         def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
             raise AssertionError("a finished run was repeated")
 
-    run_sweep(study_folder, Nothing(study_folder.corpus, 1), NoTracker(), Watcher())
+    run_sweep(study_folder, Nothing(study_folder.corpus, 1, Compute()), NoTracker(), Watcher())
     assert stamps == {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
     pd.testing.assert_frame_equal(table(study_folder), frame)
 
@@ -82,9 +85,10 @@ def test_a_killed_driver_goes_on_to_the_same_table(
 
 
 def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> None:
-    specs = first_specs(open_study(study_folder))[:2]
+    # Long enough for a worker to be killed at its work.
+    specs = [replace(spec, tokens=(200_000,)) for spec in first_specs(open_study(study_folder))[:2]]
     jobs: list[Job] = [(spec,) for spec in specs]
-    executor = LocalExecutor(study_folder.corpus, 1)
+    executor = LocalExecutor(study_folder.corpus, 1, resolve_compute(ProxyConfig()))
     finished: list[RunRecord] = []
     restarts = 0
     killed = False
@@ -119,7 +123,7 @@ def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) ->
         def warn(self, message: str) -> None:
             warnings.append(message)
 
-    executor = LocalExecutor(study_folder.corpus, 1)
+    executor = LocalExecutor(study_folder.corpus, 1, resolve_compute(ProxyConfig()))
     run_sweep(study_folder, executor, NoTracker(), Listener())
     assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from mixlab.config import ProxyConfig
 from mixlab.errors import ConfigError
 from mixlab.folder import StudyFolder
+from proxies.compute import resolve_compute
 from sweeps.driver import Watcher
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
@@ -18,7 +20,7 @@ from sweeps.verify import Candidate, _noise_floor, _verdict, plan_proof, run_pro
 def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFolder) -> None:
     before = swept_folder.runs.read_bytes()
     proof = plan_proof(swept_folder, None, 2)
-    executor = LocalExecutor(swept_folder.corpus, 2)
+    executor = LocalExecutor(swept_folder.corpus, 2, resolve_compute(ProxyConfig()))
     result = run_proof(swept_folder, proof, executor, NoTracker(), Watcher())
     assert set(result.candidates) == {"recommended", "uniform", "proportional", "best_observed"}
     assert result.flops == pytest.approx(4 * 1.6e9, rel=0.05)

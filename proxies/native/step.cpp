@@ -1,0 +1,532 @@
+// Training steps of one proxy on one CPU thread: the model of proxies/model.py, its gradient, and the AdamW of
+// proxies/optim.py.
+//
+// A sequence is taken through the whole model at a time, so that its activations stay in the core's caches, and no
+// framework stands between the products. Shape letters: T tokens, d width, H heads, w = d / H, f hidden, V vocabulary.
+// Matrices are row-major, a weight is [in][out].
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "gemm.h"
+
+struct Shape {
+    int64_t depth, width, heads, hidden, vocabulary, context, tied;
+};
+
+struct Adam {
+    double beta1, beta2, epsilon, clip;
+};
+
+namespace {
+
+constexpr float EPSILON = 1e-6f;
+constexpr long QUERIES = 32;  // rows of the attention matrix at a time
+constexpr long HEAD_ROWS = 64;  // rows of logits at a time
+constexpr long SLACK = 64;  // floats behind every buffer, which whole vectors may touch
+
+// 2^(x log2 e): the whole part goes to the exponent, a Taylor polynomial has the rest, within 2 ulp.
+inline float fast_exp(float x) {
+    const float scaled = std::max(x, -87.0f) * 1.44269504089f;
+    const float whole = std::rint(scaled), rest = scaled - whole;
+    float power = 1.5403530393e-4f;
+    power = power * rest + 1.3333558146e-3f;
+    power = power * rest + 9.6181291076e-3f;
+    power = power * rest + 5.5504108665e-2f;
+    power = power * rest + 2.4022650696e-1f;
+    power = power * rest + 6.9314718056e-1f;
+    power = power * rest + 1.0f;
+    return __builtin_bit_cast(float, __builtin_bit_cast(int32_t, power) + (static_cast<int32_t>(whole) << 23));
+}
+
+inline float sigmoid(float x) { return 1.0f / (1.0f + fast_exp(std::min(-x, 87.0f))); }
+
+inline float dot(const float *a, const float *b, long n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (long i = 0; i < n; ++i) sum += a[i] * b[i];
+    return sum;
+}
+
+inline float inverse_rms(const float *x, long n) { return 1.0f / std::sqrt(dot(x, x, n) / n + EPSILON); }
+
+// In place: x becomes exp(x - log sum exp x), and that logarithm is returned.
+inline float softmax(float *x, long n) {
+    float highest = x[0], sum = 0;
+#pragma omp simd reduction(max : highest)
+    for (long i = 0; i < n; ++i) highest = std::max(highest, x[i]);
+#pragma omp simd reduction(+ : sum)
+    for (long i = 0; i < n; ++i) sum += x[i] = fast_exp(x[i] - highest);
+    const float share = 1.0f / sum;
+#pragma omp simd
+    for (long i = 0; i < n; ++i) x[i] *= share;
+    return highest + std::log(sum);
+}
+
+// In squares, so that neither side is walked across its cache lines from end to end.
+void transpose(const float *x, long rows, long columns, float *out) {
+    constexpr long SQUARE = 16;
+    for (long top = 0; top < rows; top += SQUARE)
+        for (long left = 0; left < columns; left += SQUARE)
+            for (long c = left; c < std::min(columns, left + SQUARE); ++c)
+                for (long r = top; r < std::min(rows, top + SQUARE); ++r) out[c * rows + r] = x[r * columns + c];
+}
+
+class Arena {
+  public:
+    float *floats(long count) {
+        blocks_.push_back(std::make_unique<float[]>(count + SLACK));
+        return blocks_.back().get();
+    }
+
+    template <class Element>
+    Element *elements(long count) {
+        return reinterpret_cast<Element *>(floats(count));
+    }
+
+  private:
+    std::vector<std::unique_ptr<float[]>> blocks_;
+};
+
+template <class Kind>
+class Model {
+    using Element = typename Kind::Element;
+
+    // A matrix at `offset` of the parameters, ready for products with it and with its transpose.
+    struct Weight {
+        long offset, in, out;
+        bool transposed;  // the parameters hold [out][in]: a head tied to the embedding
+        Element *forward, *backward;
+    };
+
+    struct Layer {
+        long first_gain, second_gain;
+        Weight qkv, attention_out, mlp_in, mlp_out;
+        // Saved for the backward pass, [T][...] each; q, k and v are [H][T][w], q with the scale of attention in it.
+        float *first, *first_inverse, *q, *k, *v, *q_inverse, *k_inverse, *log_sum, *mixed;
+        float *second, *second_inverse, *inner;
+    };
+
+  public:
+    Model(const Shape &shape, const float *cosines, const float *sines)
+        : T(shape.context), d(shape.width), f(shape.hidden), V(shape.vocabulary), H(shape.heads), w(d / H),
+          cosines_(cosines), sines_(sines), attention_scale_(1.0f / std::sqrt(float(w))),
+          head_scale_(shape.tied ? 1.0f / d : 1.0f) {
+        count_ = V * d;
+        for (long i = 0; i < shape.depth; ++i) layers_.push_back(layer());
+        final_gain_ = gain();
+        head_ = shape.tied ? weight(0, d, V, true) : weight(d, V);
+        const long widest = std::max({3 * d, 2 * f, HEAD_ROWS * V / T + 1, d});
+        x_ = memory_.floats(T * d), dx_ = memory_.floats(T * d);
+        unit_ = memory_.floats(T * d), inverse_ = memory_.floats(T);
+        narrow_ = memory_.floats(T * d), dnarrow_ = memory_.floats(T * d);
+        wide_ = memory_.floats(T * widest), hidden_ = memory_.floats(T * f);
+        logits_ = memory_.floats(HEAD_ROWS * V);
+        scores_ = memory_.floats(QUERIES * T), dscores_ = memory_.floats(QUERIES * T);
+        keys_ = memory_.floats(T * w), values_ = memory_.floats(T * w);
+        for (float **each : {&dq_, &dk_, &dv_}) *each = memory_.floats(T * w);
+        left_ = memory_.template elements<Element>(T * widest);
+        right_ = memory_.template elements<Element>(T * widest);
+        turned_ = memory_.floats(std::max({d * 3 * d, 2 * d * f, d * V}));
+    }
+
+    long parameters() const { return count_; }
+
+    // Take new parameters, which stay the caller's.
+    void load(const float *parameters) {
+        parameters_ = parameters;
+        for (Layer &layer : layers_)
+            for (Weight *each : {&layer.qkv, &layer.attention_out, &layer.mlp_in, &layer.mlp_out}) pack(*each);
+        pack(head_);
+    }
+
+    // Losses of every token after the first, [T]; `gradient` of `share` times their sum is added where it is not null.
+    void operator()(const int32_t *tokens, float *losses, float *gradient, float share) {
+        for (long t = 0; t < T; ++t) std::copy_n(parameters_ + tokens[t] * d, d, x_ + t * d);
+        for (Layer &layer : layers_) {
+            attention(layer);
+            mlp(layer);
+        }
+        head(tokens + 1, losses, gradient, share);
+        if (gradient == nullptr) return;
+        for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
+            mlp_backward(*layer, gradient);
+            attention_backward(*layer, gradient);
+        }
+        for (long t = 0; t < T; ++t) {
+            float *row = gradient + tokens[t] * d;
+#pragma omp simd
+            for (long i = 0; i < d; ++i) row[i] += dx_[t * d + i];
+        }
+    }
+
+  private:
+    static long operand(long count) { return (count + Kind::PAIR - 1) / Kind::PAIR; }
+
+    long gain() {
+        count_ += d;
+        return count_ - d;
+    }
+
+    Weight weight(long offset, long in, long out, bool transposed) {
+        return {offset, in, out, transposed, memory_.template elements<Element>(operand(in) * out),
+                memory_.template elements<Element>(operand(out) * in)};
+    }
+
+    Weight weight(long in, long out) {
+        count_ += in * out;
+        return weight(count_ - in * out, in, out, false);
+    }
+
+    Layer layer() {
+        Layer l;
+        l.first_gain = gain(), l.qkv = weight(d, 3 * d), l.attention_out = weight(d, d);
+        l.second_gain = gain(), l.mlp_in = weight(d, 2 * f), l.mlp_out = weight(f, d);
+        for (float **each : {&l.first, &l.q, &l.k, &l.v, &l.mixed, &l.second}) *each = memory_.floats(T * d);
+        for (float **each : {&l.q_inverse, &l.k_inverse, &l.log_sum}) *each = memory_.floats(T * H);
+        for (float **each : {&l.first_inverse, &l.second_inverse}) *each = memory_.floats(T);
+        l.inner = memory_.floats(T * 2 * f);
+        return l;
+    }
+
+    void pack(Weight &weight) {
+        const float *matrix = parameters_ + weight.offset;
+        const long rows = weight.transposed ? weight.out : weight.in;
+        const long columns = weight.transposed ? weight.in : weight.out;
+        transpose(matrix, rows, columns, turned_);
+        const float *forward = weight.transposed ? turned_ : matrix;
+        const float *backward = weight.transposed ? matrix : turned_;
+        Kind::pack(forward, weight.in, weight.out, weight.forward);
+        Kind::pack(backward, weight.out, weight.in, weight.backward);
+    }
+
+    // y = x W for `rows` rows.
+    void project(const float *x, long rows, const Weight &weight, float *y, bool add) {
+        const long K = operand(weight.in);
+        const Element *left = Kind::rows(x, rows, weight.in, left_);
+        multiply<Kind>(rows, weight.out, K, {left, K, 1}, weight.forward, weight.out, y, weight.out, add);
+    }
+
+    // dx = dy W^T, and x^T dy is added to the weight's gradient.
+    void project_backward(const float *x, const float *dy, long rows, const Weight &weight, float *gradient, float *dx) {
+        const long in = weight.in, out = weight.out;
+        const Element *left = Kind::rows(dy, rows, out, left_);
+        multiply<Kind>(rows, in, operand(out), {left, operand(out), 1}, weight.backward, in, dx, in, false);
+        const Element *inputs = Kind::columns(x, rows, in, left_), *outputs = Kind::columns(dy, rows, out, right_);
+        float *into = gradient + weight.offset;
+        if (weight.transposed)
+            multiply<Kind>(out, in, operand(rows), {outputs, 1, out}, inputs, in, into, in, true);
+        else
+            multiply<Kind>(in, out, operand(rows), {inputs, 1, in}, outputs, out, into, out, true);
+    }
+
+    // unit = x / rms(x) by row, and narrow = unit * gain.
+    void norm(long gain, float *unit, float *inverse) {
+        for (long t = 0; t < T; ++t) {
+            inverse[t] = inverse_rms(x_ + t * d, d);
+#pragma omp simd
+            for (long i = 0; i < d; ++i) unit[t * d + i] = x_[t * d + i] * inverse[t];
+        }
+        scaled(unit, gain);
+    }
+
+    // narrow = unit * gain.
+    void scaled(const float *unit, long gain) {
+        const float *gains = parameters_ + gain;
+        for (long t = 0; t < T; ++t)
+#pragma omp simd
+            for (long i = 0; i < d; ++i) narrow_[t * d + i] = unit[t * d + i] * gains[i];
+    }
+
+    // dx (+)= the gradient through a norm whose output has the gradient dnarrow.
+    void norm_backward(long gain, const float *unit, const float *inverse, float *gradient, bool add) {
+        const float *gains = parameters_ + gain;
+        float *dgains = gradient + gain;
+        for (long t = 0; t < T; ++t) {
+            float *dy = dnarrow_ + t * d, *dx = dx_ + t * d;
+            const float *y = unit + t * d;
+            float along = 0;
+#pragma omp simd reduction(+ : along)
+            for (long i = 0; i < d; ++i) {
+                dgains[i] += dy[i] * y[i];
+                dy[i] *= gains[i];
+                along += dy[i] * y[i];
+            }
+            along /= d;
+            const float kept = add ? 1.0f : 0.0f;
+#pragma omp simd
+            for (long i = 0; i < d; ++i) dx[i] = kept * dx[i] + (dy[i] - y[i] * along) * inverse[t];
+        }
+    }
+
+    // A head's query or key at position t, scaled to unit rms and rotated, times `scale`.
+    float rotated(const float *x, long t, float scale, float *out) {
+        const float inverse = inverse_rms(x, w), factor = inverse * scale;
+        const float *cosine = cosines_ + t * w / 2, *sine = sines_ + t * w / 2;
+        for (long i = 0; i < w / 2; ++i) {
+            const float first = x[i] * factor, second = x[i + w / 2] * factor;
+            out[i] = first * cosine[i] - second * sine[i];
+            out[i + w / 2] = first * sine[i] + second * cosine[i];
+        }
+        return inverse;
+    }
+
+    // The gradient of `rotated`'s x, from that of its output and the output itself.
+    void rotated_backward(const float *dy, const float *y, long t, float scale, float inverse, float *dx) {
+        const float along = dot(dy, y, w) / w / scale;
+        const float *cosine = cosines_ + t * w / 2, *sine = sines_ + t * w / 2;
+        for (long i = 0; i < w / 2; ++i) {
+            const float first = (dy[i] * scale - y[i] * along) * inverse;
+            const float second = (dy[i + w / 2] * scale - y[i + w / 2] * along) * inverse;
+            dx[i] = first * cosine[i] + second * sine[i];
+            dx[i + w / 2] = second * cosine[i] - first * sine[i];
+        }
+    }
+
+    void attention(Layer &l) {
+        norm(l.first_gain, l.first, l.first_inverse);
+        project(narrow_, T, l.qkv, wide_, false);
+        for (long t = 0; t < T; ++t)
+            for (long h = 0; h < H; ++h) {
+                const float *qkv = wide_ + t * 3 * d + h * w;
+                const long at = h * T + t;
+                l.q_inverse[at] = rotated(qkv, t, attention_scale_, l.q + at * w);
+                l.k_inverse[at] = rotated(qkv + d, t, 1.0f, l.k + at * w);
+                std::copy_n(qkv + 2 * d, w, l.v + at * w);
+            }
+        for (long h = 0; h < H; ++h) {
+            transpose(l.k + h * T * w, T, w, keys_);
+            for (long from = 0; from < T; from += QUERIES) {
+                const long to = std::min(T, from + QUERIES);
+                multiply<Single>(to - from, to, w, {l.q + (h * T + from) * w, w, 1}, keys_, T, scores_, T, false);
+                for (long t = from; t < to; ++t) {
+                    float *row = scores_ + (t - from) * T;
+                    l.log_sum[h * T + t] = softmax(row, t + 1);
+                    std::fill(row + t + 1, row + to, 0.0f);
+                }
+                float *out = l.mixed + from * d + h * w;
+                multiply<Single>(to - from, w, to, {scores_, T, 1}, l.v + h * T * w, w, out, d, false);
+            }
+        }
+        project(l.mixed, T, l.attention_out, x_, true);
+    }
+
+    void attention_backward(Layer &l, float *gradient) {
+        project_backward(l.mixed, dx_, T, l.attention_out, gradient, dnarrow_);
+        for (long h = 0; h < H; ++h) {
+            const float *q = l.q + h * T * w, *k = l.k + h * T * w, *v = l.v + h * T * w;
+            transpose(k, T, w, keys_);
+            transpose(v, T, w, values_);
+            std::fill_n(dk_, T * w, 0.0f);
+            std::fill_n(dv_, T * w, 0.0f);
+            for (long from = 0; from < T; from += QUERIES) {
+                const long to = std::min(T, from + QUERIES), rows = to - from;
+                const float *dout = dnarrow_ + from * d + h * w;
+                multiply<Single>(rows, to, w, {q + from * w, w, 1}, keys_, T, scores_, T, false);
+                multiply<Single>(rows, to, w, {dout, d, 1}, values_, T, dscores_, T, false);
+                for (long t = from; t < to; ++t)
+                    softmax_backward(t + 1, to, l.log_sum[h * T + t], scores_ + (t - from) * T,
+                                     dscores_ + (t - from) * T);
+                multiply<Single>(rows, w, to, {dscores_, T, 1}, k, w, dq_ + from * w, w, false);
+                multiply<Single>(to, w, rows, {dscores_, 1, T}, q + from * w, w, dk_, w, true);
+                multiply<Single>(to, w, rows, {scores_, 1, T}, dout, d, dv_, w, true);
+            }
+            for (long t = 0; t < T; ++t) {
+                float *out = wide_ + t * 3 * d + h * w;
+                const long at = h * T + t;
+                rotated_backward(dq_ + t * w, q + t * w, t, attention_scale_, l.q_inverse[at], out);
+                rotated_backward(dk_ + t * w, k + t * w, t, 1.0f, l.k_inverse[at], out + d);
+                std::copy_n(dv_ + t * w, w, out + 2 * d);
+            }
+        }
+        scaled(l.first, l.first_gain);
+        project_backward(narrow_, wide_, T, l.qkv, gradient, dnarrow_);
+        norm_backward(l.first_gain, l.first, l.first_inverse, gradient, true);
+    }
+
+    // Scores become probabilities and `dscores`, the gradient of those, becomes that of the scores.
+    static void softmax_backward(long valid, long end, float log_sum, float *scores, float *dscores) {
+        float along = 0;
+#pragma omp simd reduction(+ : along)
+        for (long i = 0; i < valid; ++i) {
+            scores[i] = fast_exp(scores[i] - log_sum);
+            along += scores[i] * dscores[i];
+        }
+#pragma omp simd
+        for (long i = 0; i < valid; ++i) dscores[i] = scores[i] * (dscores[i] - along);
+        std::fill(scores + valid, scores + end, 0.0f);
+        std::fill(dscores + valid, dscores + end, 0.0f);
+    }
+
+    void mlp(Layer &l) {
+        norm(l.second_gain, l.second, l.second_inverse);
+        project(narrow_, T, l.mlp_in, l.inner, false);
+        for (long t = 0; t < T; ++t) {
+            const float *gate = l.inner + t * 2 * f, *up = gate + f;
+#pragma omp simd
+            for (long i = 0; i < f; ++i) hidden_[t * f + i] = gate[i] * sigmoid(gate[i]) * up[i];
+        }
+        project(hidden_, T, l.mlp_out, x_, true);
+    }
+
+    void mlp_backward(Layer &l, float *gradient) {
+        for (long t = 0; t < T; ++t) {
+            const float *gate = l.inner + t * 2 * f, *up = gate + f;
+#pragma omp simd
+            for (long i = 0; i < f; ++i) hidden_[t * f + i] = gate[i] * sigmoid(gate[i]) * up[i];
+        }
+        project_backward(hidden_, dx_, T, l.mlp_out, gradient, wide_);
+        // The gradient of the hidden channels, [T][f] in `wide`, goes to `hidden` and from there to gate and up.
+        std::copy_n(wide_, T * f, hidden_);
+        for (long t = 0; t < T; ++t) {
+            const float *gate = l.inner + t * 2 * f, *up = gate + f, *dy = hidden_ + t * f;
+            float *out = wide_ + t * 2 * f;
+#pragma omp simd
+            for (long i = 0; i < f; ++i) {
+                const float open = sigmoid(gate[i]);
+                out[i] = dy[i] * up[i] * open * (1.0f + gate[i] * (1.0f - open));
+                out[i + f] = dy[i] * gate[i] * open;
+            }
+        }
+        scaled(l.second, l.second_gain);
+        project_backward(narrow_, wide_, T, l.mlp_in, gradient, dnarrow_);
+        norm_backward(l.second_gain, l.second, l.second_inverse, gradient, true);
+    }
+
+    void head(const int32_t *targets, float *losses, float *gradient, float share) {
+        norm(final_gain_, unit_, inverse_);
+        for (long from = 0; from < T; from += HEAD_ROWS) {
+            const long rows = std::min(HEAD_ROWS, T - from);
+            project(narrow_ + from * d, rows, head_, logits_, false);
+            for (long t = 0; t < rows; ++t) {
+                float *row = logits_ + t * V;
+#pragma omp simd
+                for (long i = 0; i < V; ++i) row[i] *= head_scale_;
+                const float wanted = row[targets[from + t]];
+                losses[from + t] = softmax(row, V) - wanted;
+                if (gradient == nullptr) continue;
+                row[targets[from + t]] -= 1.0f;
+#pragma omp simd
+                for (long i = 0; i < V; ++i) row[i] *= share * head_scale_;
+            }
+            if (gradient != nullptr)
+                project_backward(narrow_ + from * d, logits_, rows, head_, gradient, dnarrow_ + from * d);
+        }
+        if (gradient != nullptr) norm_backward(final_gain_, unit_, inverse_, gradient, false);
+    }
+
+    const long T, d, f, V, H, w;
+    const float *cosines_, *sines_;
+    const float attention_scale_, head_scale_;
+    long count_, final_gain_;
+    Arena memory_;
+    std::vector<Layer> layers_;
+    Weight head_;
+    const float *parameters_ = nullptr;
+    float *x_, *dx_, *unit_, *inverse_, *narrow_, *dnarrow_, *wide_, *hidden_, *logits_, *scores_, *dscores_;
+    float *keys_, *values_, *dq_, *dk_, *dv_, *turned_;
+    Element *left_, *right_;
+};
+
+// One update of proxies.optim.AdamW; `step` counts from 0.
+void adamw(long count, float *parameters, float *first, float *second, const float *gradient, const float *rates,
+           const float *decays, const Adam &adam, long step, double factor) {
+    double square = 0;
+    for (long from = 0; from < count; from += 4096) {
+        const long n = std::min<long>(4096, count - from);
+        square += dot(gradient + from, gradient + from, n);
+    }
+    const float clip = std::min(1.0, adam.clip / (std::sqrt(square) + 1e-6));
+    const float beta1 = adam.beta1, beta2 = adam.beta2, epsilon = adam.epsilon;
+    const float unbias = 1.0 / std::sqrt(1.0 - std::pow(adam.beta2, step + 1));
+    const float move = factor / (1.0 - std::pow(adam.beta1, step + 1)), shrink = factor;
+#pragma omp simd
+    for (long i = 0; i < count; ++i) {
+        const float g = gradient[i] * clip;
+        first[i] += (1.0f - beta1) * (g - first[i]);
+        second[i] = beta2 * second[i] + (1.0f - beta2) * g * g;
+        const float kept = parameters[i] - shrink * decays[i] * parameters[i];
+        parameters[i] = kept - move * rates[i] * first[i] / (std::sqrt(second[i]) * unbias + epsilon);
+    }
+}
+
+template <class Kind>
+void train(const Shape &shape, const float *cosines, const float *sines, float *parameters, float *first, float *second,
+           const float *rates, const float *decays, const Adam &adam, const int32_t *tokens, const int64_t *batches,
+           const double *factors, long steps, long first_step, float *losses) {
+    Model<Kind> model(shape, cosines, sines);
+    const long T = shape.context, count = model.parameters();
+    std::vector<float> gradient(count), by_token(T);
+    for (long step = 0; step < steps; ++step) {
+        model.load(parameters);
+        std::fill(gradient.begin(), gradient.end(), 0.0f);
+        const float share = 1.0f / (batches[step] * T);
+        double total = 0;
+        for (long b = 0; b < batches[step]; ++b, tokens += T + 1) {
+            model(tokens, by_token.data(), gradient.data(), share);
+            for (float loss : by_token) total += loss;
+        }
+        losses[step] = total * share;
+        adamw(count, parameters, first, second, gradient.data(), rates, decays, adam, first_step + step, factors[step]);
+    }
+}
+
+void score(const Shape &shape, const float *cosines, const float *sines, const float *parameters, const int32_t *tokens,
+           long sequences, float *losses) {
+    Model<Single> model(shape, cosines, sines);
+    model.load(parameters);
+    for (long i = 0; i < sequences; ++i) model(tokens + i * (shape.context + 1), losses + i * shape.context, nullptr, 0);
+}
+
+// 0, or 1 where memory is short: no exception may leave for a caller that is not C++.
+template <class Work>
+int64_t guarded(Work work) {
+    try {
+        work();
+        return 0;
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t mixlab_has_bf16() {
+#if defined(__AVX512BF16__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+// `steps` steps in place on parameters and moments, [P] each. Step s reads batches[s] sequences of T + 1 tokens, which
+// follow one another in `tokens`, at factors[s] of the peak rates; its mean loss goes to losses[s].
+int64_t mixlab_train(const Shape *shape, const float *cosines, const float *sines, float *parameters, float *first,
+                     float *second, const float *rates, const float *decays, const Adam *adam, const int32_t *tokens,
+                     const int64_t *batches, const double *factors, int64_t steps, int64_t first_step, int64_t bf16,
+                     float *losses) {
+    return guarded([=] {
+        auto run = train<Single>;
+#if defined(__AVX512BF16__)
+        if (bf16) run = train<Brain>;
+#else
+        (void)bf16;
+#endif
+        run(*shape, cosines, sines, parameters, first, second, rates, decays, *adam, tokens, batches, factors, steps,
+            first_step, losses);
+    });
+}
+
+// Losses of every token of `sequences` sequences, [sequences][T], in fp32.
+int64_t mixlab_score(const Shape *shape, const float *cosines, const float *sines, const float *parameters,
+                     const int32_t *tokens, int64_t sequences, float *losses) {
+    return guarded([=] { score(*shape, cosines, sines, parameters, tokens, sequences, losses); });
+}
+}
