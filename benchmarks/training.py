@@ -1,160 +1,239 @@
-"""How fast a proxy's training step is, beside a plain PyTorch decoder of the same shape, on one CPU thread.
+"""How fast many proxies are trained, beside the loops that people write (`peers.py`); ratios within one run.
 
-Both do the same work on the same tokens: RMSNorm, rotary positions, causal attention, SwiGLU, cross-entropy, clipping
-at norm 1 and AdamW; the plain one is nn.Modules with torch's fused AdamW. Rounds alternate, so a noisy machine disturbs
-both; the ratio's median and range over rounds are printed. Then the rate of stacks of 1 to 8 members at small batches,
-as ratios to a lone member at one sequence in the same rounds.
+    python benchmarks/training.py steps [--sizes 50K 200K 1M] [--batches 1 8]    one step on one core, by engine
+    python benchmarks/training.py runs [--sizes 50K 200K 1M 10M] [--runs 16]     whole processes, start-up included
+    python benchmarks/training.py curves [--sizes 200K] [--runs 4]               the same, five budgets per run
+    python benchmarks/training.py cuda                                           stacks on a GPU, where there is one
 
-    python benchmarks/training.py [--sizes 26K 80K 200K 1M] [--rounds 7] [--seconds 1.5]
+`runs` and `curves` train the same shapes on the same number of tokens at the same batch, on this Python's own sources
+as bytes: each peer in one process per run, first one after the other with all cores, then as many at a time as there
+are cores with one thread each; mixlab by its own sweep executor, its start and the start of its workers included.
+Losses are shown beside the times, since speed is worth nothing at another loss.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - its name everywhere
-from torch import Tensor, nn
+from peers import CONTEXT, DECAY, LEARNING_RATE, PEERS, VOCABULARY, WARMUP, plain, step_of
 
 from mixlab.batches import Batches
+from mixlab.config import ProxyConfig
+from mixlab.corpus.inventory import Inventory
 from mixlab.flops import training_flops
+from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
+from mixlab.specs import Recipe, RunRecord, RunSpec
 from mixlab.units import parse_quantity
-from proxies.model import Stack
-from proxies.optim import AdamW
-from proxies.recipe import batch_sequences
+from proxies.compute import Compute, resolve_compute
+from proxies.engine import make_engine
+from proxies.recipe import BASE_WIDTH
+from proxies.speed import measure_rate, peak_flops
+from sweeps.executors.base import Finished
+from sweeps.executors.local import LocalExecutor
 
-CONTEXT, VOCABULARY = 128, 257
-STACKS = ((1, 1), (2, 1), (3, 1), (4, 1), (8, 1), (1, 4), (3, 4))  # members, sequences per batch
-
-
-class Block(nn.Module):
-    """Attention and SwiGLU, each behind an RMSNorm."""
-
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        d, f = shape.width, shape.hidden
-        self.heads = shape.heads
-        self.norm1, self.norm2 = nn.RMSNorm(d), nn.RMSNorm(d)
-        self.qkv, self.out = nn.Linear(d, 3 * d, bias=False), nn.Linear(d, d, bias=False)
-        self.up, self.gate, self.down = (nn.Linear(*size, bias=False) for size in ((d, f), (d, f), (f, d)))
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        B, T, d = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).reshape(B, T, d))
-        h = self.norm2(x)
-        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+HERE = Path(__file__).parent
+CORES = os.cpu_count() or 1
+TEXT_BYTES = 8_000_000
+TRAIN_TOKENS = {"50K": 6e5, "200K": 6e5, "1M": 3e5, "10M": 6e4}  # by size, of one run
+CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the longest budget
 
 
-class Decoder(nn.Module):
-    """The plain decoder."""
-
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(shape.vocab_size, shape.width)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
-        self.norm, self.head = nn.RMSNorm(shape.width), nn.Linear(shape.width, shape.vocab_size, bias=False)
-        half = shape.width // shape.heads // 2
-        angle = torch.outer(torch.arange(shape.context), 10_000.0 ** -(torch.arange(half) / half))
-        self.cos, self.sin = angle.cos(), angle.sin()
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.embedding(tokens[:, :-1])
-        for block in self.blocks:
-            x = block(x, self.cos, self.sin)
-        return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), tokens[:, 1:].flatten())
+def spec_of(size: str, tokens: Sequence[float], batch: int, seed: int = 0, corpus: str = "") -> RunSpec:
+    shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
+    steps = tokens[0] / CONTEXT / batch
+    recipe = Recipe(
+        learning_rate=LEARNING_RATE * shape.width / BASE_WIDTH,  # the peers' rate, after the rule over widths
+        batches=Batches.constant(batch),
+        warmup_steps=max(1, round(WARMUP * steps)),
+        decay_fraction=DECAY,
+    )
+    mixture = Mixture({"text": 1.0, "rest": 0.0})
+    return RunSpec(mixture, shape, tuple(round(t) for t in tokens), seed, recipe, corpus, 64 * CONTEXT)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+def steps(options: argparse.Namespace) -> None:
+    """CPU time of a step by engine, one thread; rounds alternate so that a noisy machine disturbs all alike."""
+    torch.set_num_threads(1)
+    best = resolve_compute(ProxyConfig(device="cpu"))
+    computes = {"torch": Compute("cpu", "torch", "fp32"), "native": replace(best, precision="fp32"), "bf16": best}
+    print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>13}  " + "".join(f"{name:>20}" for name in computes))
+    for size in options.sizes:
+        for batch in options.batches:
+            spec = spec_of(size, [1e6], batch)
+            tokens = np.random.default_rng(0).integers(VOCABULARY, size=(batch, CONTEXT + 1))
+            plain_step, text = step_of(*plain(spec.shape)), torch.from_numpy(tokens)
+            works: dict[str, Callable[[int], object]] = {
+                "plain": lambda n, s=plain_step, t=text: [s(t, 1.0) for _ in range(n)]
+            }
+            for name, compute in computes.items():
+                engine, rows = make_engine(compute, [spec]), tokens[None].astype(np.int32)
+                works[name] = lambda n, e=engine, r=rows, b=batch: e.train(np.tile(r, (1, n, 1)), [b] * n, [1.0] * n, 0)
+            times = np.array([[cpu_seconds(work) for work in works.values()] for _ in range(options.rounds)])
+            ratio = times[:, :1] / times[:, 1:]
+            work = training_flops(spec.shape, batch * CONTEXT) / 1e9
+            shown = "".join(
+                f"{f'{m:.2f} ({a:.2f}-{b:.2f})':>20}"
+                for m, a, b in zip(np.median(ratio, axis=0), ratio.min(axis=0), ratio.max(axis=0), strict=True)
+            )
+            print(f"{spec.shape.params:>9,} {batch:>5} {work / np.median(times[:, 0]):>13.1f}  {shown}", flush=True)
 
 
-def plain_step(shape: ModelShape, tokens: Tensor) -> Callable[[int], None]:
-    model = Decoder(shape)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+def plain_steps(shape: ModelShape, tokens: torch.Tensor) -> Callable[[int], None]:
+    step = step_of(*plain(shape))
 
-    def step(index: int) -> None:
-        loss = model(tokens)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+    def work(count: int) -> None:
+        for _ in range(count):
+            step(tokens, 1.0)
 
-    return step
+    return work
 
 
-def our_step(shape: ModelShape, tokens: Tensor, members: int = 1) -> Callable[[int], None]:
-    stack = Stack(shape, list(range(members)), torch.device("cpu"))
-    optimizer = AdamW(stack.flat, shape, [Recipe(1e-3, Batches.constant(len(tokens)), 1)] * members)
-    sequences = tokens.expand(members, *tokens.shape)
-
-    def step(index: int) -> None:
-        stack.losses(sequences).mean(dim=(1, 2)).sum().backward()
-        optimizer.step(index, 1.0)
-
-    return step
+def cpu_seconds(work: Callable[[int], object], at_least: float = 0.5) -> float:
+    """CPU seconds of one step, after one to warm up."""
+    started = time.process_time()
+    work(1)
+    count = max(1, round(at_least / max(time.process_time() - started, 1e-4)))
+    started = time.process_time()
+    work(count)
+    return (time.process_time() - started) / count
 
 
-def rate(step: Callable[[int], None], seconds: float) -> float:
-    """Steps per second."""
-    started, done = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        step(done)
-        done += 1
-    return done / (time.perf_counter() - started)
+def runs(options: argparse.Namespace, shares: Sequence[float] = (1.0,)) -> None:
+    """Wall time of whole processes for `options.runs` runs, each at every share of its tokens."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        corpus = prepare(folder)
+        print(f"{options.runs} runs of {len(shares)} budget(s), batch {options.batch} x {CONTEXT}, {CORES} cores")
+        print(f"{'size':>5} {'who':>16} {'how':>12} {'seconds':>8} {'of mixlab':>10} {'loss (sd)':>16}")
+        for size in options.sizes:
+            longest = TRAIN_TOKENS.get(size, 3e5) * options.length
+            ours, losses = timed(lambda s=size, t=longest: mixlab(corpus, s, t, shares, options))
+            show(size, "mixlab", f"{CORES} workers", ours, ours, losses)
+            for peer in options.peers:
+                for together in (1, CORES):
+                    seconds, losses = timed(
+                        lambda p=peer, k=together, s=size, t=longest: processes(folder, p, k, s, t, shares, options)
+                    )
+                    show(size, peer, f"{together} at a time", seconds, ours, losses)
+
+
+def show(size: str, who: str, how: str, seconds: float, ours: float, losses: Sequence[float]) -> None:
+    spread = f"{np.mean(losses):.4f} ({np.std(losses, ddof=1) if len(losses) > 1 else 0:.4f})"
+    print(f"{size:>5} {who:>16} {how:>12} {seconds:>8.1f} {seconds / ours:>10.2f} {spread:>16}", flush=True)
+
+
+def timed(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
+    started = time.perf_counter()
+    losses = work()
+    return time.perf_counter() - started, losses
+
+
+def prepare(folder: Path) -> Path:
+    """Python's own sources as one file of tokens for the peers, and as a prepared corpus."""
+    sources = sorted(Path(os.__file__).parent.glob("*.py"))
+    text = "\n".join(path.read_text(errors="ignore") for path in sources)[:TEXT_BYTES]
+    np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16).tofile(folder / "tokens.bin")
+    pieces = [text[start : start + 4000] for start in range(0, len(text), 4000)]
+    for name, part in {"text": pieces, "rest": [piece[::-1] for piece in pieces[:200]]}.items():
+        lines = [json.dumps({"text": piece}) for piece in dict.fromkeys(part)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    study = folder / "study.yaml"
+    study.write_text("name: bench\ndomains: {text: text.jsonl, rest: rest.jsonl}\n")
+    subprocess.run([sys.executable, "-m", "mixlab", "prepare", str(folder)], check=True, capture_output=True)
+    return folder / "corpus"
+
+
+def mixlab(
+    corpus: Path, size: str, longest: float, shares: Sequence[float], options: argparse.Namespace
+) -> list[float]:
+    """In a process of its own, as a sweep is."""
+    command = [sys.executable, __file__, "ours", str(corpus), "--sizes", size, "--runs", str(options.runs)]
+    command += ["--batch", str(options.batch), "--tokens", *(str(longest * share) for share in shares)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def ours(options: argparse.Namespace) -> None:
+    """The other side of `mixlab`: train by the sweep's executor and print the final losses."""
+    corpus = Path(options.corpus)
+    fingerprint = Inventory.load(corpus).fingerprint
+    tokens = [float(t) for t in options.tokens]
+    specs = [spec_of(options.sizes[0], tokens, options.batch, seed, fingerprint) for seed in range(options.runs)]
+    executor = LocalExecutor(corpus, CORES, resolve_compute(ProxyConfig(device="cpu")))
+    records: list[RunRecord] = []
+    for event in executor.run([(spec,) for spec in specs]):
+        if isinstance(event, Finished):
+            records += event.records
+    print(json.dumps([record.points[-1].losses["text"] for record in records]))
+
+
+def processes(
+    folder: Path,
+    peer: str,
+    together: int,
+    size: str,
+    longest: float,
+    shares: Sequence[float],
+    options: argparse.Namespace,
+) -> list[float]:
+    """One process for each run and budget, `together` at a time; the losses at the largest budget."""
+    threads = max(1, CORES // together)
+
+    def one(job: tuple[int, float]) -> float:
+        seed, share = job
+        command = [sys.executable, str(HERE / "peers.py"), peer, str(folder / "tokens.bin")]
+        command += ["--params", str(parse_quantity(size)), "--train", str(longest * share)]
+        command += ["--batch", str(options.batch), "--seed", str(seed), "--threads", str(threads)]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return float(json.loads(result.stdout)["loss"])
+
+    jobs = [(seed, share) for seed in range(options.runs) for share in shares]
+    with ThreadPoolExecutor(together) as pool:
+        losses = list(pool.map(one, jobs))
+    return losses[len(shares) - 1 :: len(shares)]
+
+
+def cuda(options: argparse.Namespace) -> None:
+    """Stacks of 64 beside one model at a time, and the share of the peak at larger sizes."""
+    compute = resolve_compute(ProxyConfig(device="cuda"))
+    print(torch.cuda.get_device_name(), f"peak {peak_flops(compute):.3g} FLOP/s ({compute.precision})")
+    for size, members in (("1M", 1), ("1M", 64), ("10M", 16), ("100M", 1)):
+        rate = measure_rate(spec_of(size, [1e8], options.batch), compute, 3.0, members=members)
+        print(f"{size:>5} x {members:<3} {rate:.3g} FLOP/s, MFU {rate / peak_flops(compute):.1%}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["26K", "80K", "200K", "1M"])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("part", choices=("steps", "runs", "curves", "cuda", "ours"))
+    parser.add_argument("corpus", nargs="?")
+    parser.add_argument("--sizes", nargs="+")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=16)
+    parser.add_argument("--length", type=float, default=1.0, help="times the tokens of a run")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS))
+    parser.add_argument("--tokens", nargs="+")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    against_plain(options)
-    stacks(options)
-
-
-def against_plain(options: argparse.Namespace) -> None:
-    print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>14} {'mixlab GFLOP/s':>15} {'ratio (range)':>20}")
-    for size in options.sizes:
-        shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
-        batch = batch_sequences(20 * shape.params, CONTEXT)
-        tokens = torch.randint(VOCABULARY, (batch, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
-        steps = plain_step(shape, tokens), our_step(shape, tokens)
-        for step in steps:
-            rate(step, 0.5)
-        rates = np.array([[rate(step, options.seconds) for step in steps] for _ in range(options.rounds)])
-        work = training_flops(shape, batch * CONTEXT) / 1e9
-        ratio = rates[:, 1] / rates[:, 0]
-        plain, ours = np.median(rates, axis=0) * work
-        spread = f"{np.median(ratio):.2f} ({ratio.min():.2f}-{ratio.max():.2f})"
-        print(f"{shape.params:>9,} {batch:>5} {plain:>14.1f} {ours:>15.1f} {spread:>20}", flush=True)
-
-
-def stacks(options: argparse.Namespace) -> None:
-    """Tokens per second of (members, sequences per batch), as ratios to (1, 1)."""
-    print(f"\n{'params':>9} {'GFLOP/s at (1, 1)':>18}  " + " ".join(f"{f'({m}, {b})':>7}" for m, b in STACKS[1:]))
-    for size in options.sizes:
-        shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
-        steps = []
-        for members, batch in STACKS:
-            tokens = torch.randint(VOCABULARY, (batch, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
-            steps.append(our_step(shape, tokens, members))
-        rates = np.array([[rate(step, options.seconds / 3) for step in steps] for _ in range(options.rounds)])
-        rates *= [members * batch for members, batch in STACKS]
-        ratios = np.median(rates / rates[:, :1], axis=0)
-        alone = np.median(rates[:, 0]) * training_flops(shape, CONTEXT) / 1e9
-        print(f"{shape.params:>9,} {alone:>18.1f}  " + " ".join(f"{ratio:7.2f}" for ratio in ratios[1:]), flush=True)
+    defaults = {"steps": ["50K", "200K", "1M"], "runs": list(TRAIN_TOKENS), "curves": ["200K"]}
+    options.sizes = options.sizes or defaults.get(options.part, [])
+    if options.part == "curves":
+        runs(options, CURVE)
+    else:
+        {"steps": steps, "runs": runs, "cuda": cuda, "ours": ours}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,12 @@ def stack_limit(spec: RunSpec, compute: Compute) -> int:
     return max(1, min(CPU_MEMBERS, CPU_TOKENS // (mean_batch(spec) * spec.shape.context)))
 
 
-def measure_rate(spec: RunSpec, compute: Compute, seconds: float = 0.5) -> float:
-    """Training FLOP/s of one process with one thread, on random tokens, in stacks of runs like `spec`."""
-    members, batch = stack_limit(spec, compute), mean_batch(spec)
+def measure_rate(spec: RunSpec, compute: Compute, seconds: float = 0.5, members: int | None = None) -> float:
+    """Training FLOP/s of one process with one thread, on random tokens, in stacks of `members` runs like `spec`.
+
+    Without `members`, in stacks as a sweep makes them.
+    """
+    members, batch = members or stack_limit(spec, compute), mean_batch(spec)
     engine = make_engine(compute, [spec] * members)
     tokens = np.random.default_rng(0).integers(spec.shape.vocab_size, size=(members, batch, spec.shape.context + 1))
     sequences, steps = tokens.astype(np.int32), 1
