@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mixlab.batches import Batches
 from mixlab.folder import StudyFolder
 from mixlab.specs import RunSpec
 from mixlab.units import parse_quantity
+from proxies.compute import resolve_compute, use_one_thread
 from proxies.recipe import BASE_LEARNING_RATE, WARMUP_SHARE, growing_batches
 from proxies.texts import open_texts
 from proxies.train import train_stack
@@ -55,9 +55,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--tokens", nargs="+", default=["50K", "100K", "200K", "400K", "800K", "1600K"])
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    use_one_thread()
     folder = StudyFolder.open(options.study)
     study, texts = open_study(folder), open_texts(folder.corpus)
+    compute = resolve_compute(study.config.proxies)
     tokens = [int(parse_quantity(count)) for count in options.tokens]
     weights = study.config.objective_weights
     rates = sorted({*options.rates, BASE_LEARNING_RATE})
@@ -65,7 +66,7 @@ def main() -> None:
     for size, shape in enumerate(study.shapes):
         losses: dict[tuple[str, float], list[list[float]]] = defaultdict(list)
         for batch in options.batches:
-            for record in train_stack(specs_of(study, size, batch, rates, options.seeds, tokens), texts):
+            for record in train_stack(specs_of(study, size, batch, rates, options.seeds, tokens), texts, compute):
                 curve = [sum(w * point.losses[name] for name, w in weights.items()) for point in record.points]
                 curve += [float("nan")] * (len(tokens) - len(curve))  # diverged
                 losses[batch, record.spec.recipe.learning_rate].append(curve)
