@@ -47,9 +47,7 @@ def main() -> None:
     mixtures = proportional, between, uniform
     losses = np.empty((3, options.seeds, len(tokens)))
     for seed in range(options.seeds):
-        specs = [
-            study.spec_at(mixture, shape, tokens, FIRST_STREAM + seed) for mixture in (proportional, between, uniform)
-        ]
+        specs = [study.spec_at(mixture, shape, tokens, FIRST_STREAM + seed) for mixture in mixtures]
         started = time.perf_counter()
         for row, record in zip(losses[:, seed], train_stack(specs, texts, compute), strict=True):
             row[:] = [sum(w * point.losses[name] for name, w in weights.items()) for point in record.points]
