@@ -51,11 +51,13 @@ class DomainConfig(Section):
         text_field: the field of a JSON line or parquet row that holds the text.
         group_field: documents with the same value here go to the same side of the train/validation split;
             `id-stem` takes the `id` field up to its last `-`.
+        supply: unique tokens of this domain that the target run will have; absent: as many as there are here.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
     text_field: str = "text"
     group_field: str | None = None
+    supply: Quantity | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -171,11 +173,22 @@ class TargetConfig(Section):
 
     Attributes:
         flops: its training FLOPs.
+        tokens: its training tokens, for which scarce text is rationed in the proxies; absent: what `flops` buys at
+            20 tokens per parameter.
+        simulate_epochs: let a proxy repeat a scarce domain as often as the target run would, by drawing from so much
+            less of its text (simulated epoching).
         law: a law by name, or `auto`.
     """
 
     flops: Quantity
+    tokens: Quantity | None = None
+    simulate_epochs: bool = True
     law: str = "auto"
+
+    @property
+    def expected_tokens(self) -> float:
+        """`tokens`, or D of C = 6 N D at D = 20 N (Hoffmann et al. 2022)."""
+        return self.tokens or math.sqrt(20 * self.flops / 6)
 
 
 class TrackingConfig(Section):

@@ -250,7 +250,7 @@ def records_to_table(
                     **{f"loss.{name}": value for name, value in point.losses.items()},
                     **{f"bpb.{name}": value for name, value in point.bits_per_byte.items()},
                     **{f"stderr.{name}": value for name, value in point.errors.items()},
-                    **{f"unique.{name}": float(count) for name, count in unique_tokens.items()},
+                    **{f"unique.{name}": float(count) for name, count in {**unique_tokens, **dict(spec.pools)}.items()},
                     "seed": spec.seed,
                     "learning_rate": spec.recipe.learning_rate,
                     "batch_tokens": spec.batch_tokens(spec.steps(point.tokens) - 1),

@@ -65,6 +65,8 @@ class RunSpec:
         corpus: fingerprint of the prepared corpus (`Inventory.fingerprint`).
         eval_tokens: validation tokens per domain.
         anneal: the mixture of the decay branches, where it differs from the trunk's.
+        pools: (domain, tokens) for each domain of which the run may read so much alone, again and again; of the others
+            it may read all.
     """
 
     mixture: Mixture
@@ -75,6 +77,7 @@ class RunSpec:
     corpus: str
     eval_tokens: int
     anneal: Mixture | None = None
+    pools: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.tokens or list(self.tokens) != sorted(set(self.tokens)) or self.tokens[0] < 1:
@@ -128,6 +131,8 @@ class RunSpec:
         data["mixture"] = dict(self.mixture)
         data["anneal"] = dict(self.anneal) if self.anneal is not None else None
         data["tokens"] = list(self.tokens)
+        if not self.pools:  # as it was written before there were any
+            del data["pools"]
         return data
 
     @classmethod
@@ -141,6 +146,7 @@ class RunSpec:
             corpus=data["corpus"],
             eval_tokens=data["eval_tokens"],
             anneal=Mixture(data["anneal"]) if data["anneal"] is not None else None,
+            pools=tuple((name, tokens) for name, tokens in data.get("pools", ())),
         )
 
 

@@ -45,14 +45,25 @@ class Windows:
 
     Window i covers `context + 1` tokens from i * context: inputs and their next tokens. The n-th window drawn is
     (a n + b) mod count with a coprime to the count and (a, b) drawn anew for each epoch.
+
+    Args:
+        name: of the domain.
+        tokens: its training tokens.
+        context: tokens in a sequence.
+        seed: of the order.
+        pool: read so many tokens alone, windows from all over the text, the same for every seed; a smaller pool is
+            part of a larger one.
     """
 
-    def __init__(self, name: str, tokens: NDArray[np.unsignedinteger], context: int, seed: int) -> None:
+    def __init__(
+        self, name: str, tokens: NDArray[np.unsignedinteger], context: int, seed: int, pool: int | None = None
+    ) -> None:
         self._tokens = np.asarray(tokens)  # a slice of a memmap costs more than reading it
         self._context = context
         self._key = (seed, zlib.crc32(name.encode()))
-        self.count = (len(tokens) - 1) // context
-        if self.count < 1:
+        self._whole = (len(tokens) - 1) // context
+        self.count = self._whole if pool is None else max(1, min(self._whole, pool // context))
+        if self._whole < 1:
             raise CorpusError(
                 f"domain `{name}` must have more training tokens than one sequence of {context}, but has {len(tokens)}",
                 "add text to it, drop it, or shorten proxies.context",
@@ -62,14 +73,12 @@ class Windows:
         """Where each of the first `draws` windows since the start of training begins, shape (draws,)."""
         parts = [np.empty(0, dtype=np.int64)]
         for epoch in range(-(-draws // self.count)):
-            rng = np.random.default_rng((*self._key, epoch))
-            shift = int(rng.integers(self.count))
-            step = int(rng.integers(self.count)) | 1
-            while math.gcd(step, self.count) != 1:
-                step += 2
-            # Below 2^63: a window is far longer than 8 bytes, so counts stay below 2^31 up to 500 GB of a domain.
-            parts.append((np.arange(min(self.count, draws - epoch * self.count)) * step + shift) % self.count)
-        return np.concatenate(parts) * self._context
+            count = min(self.count, draws - epoch * self.count)
+            parts.append(_shuffled(np.arange(count), self.count, (*self._key, epoch)))
+        drawn = np.concatenate(parts)
+        if self.count < self._whole:
+            drawn = _shuffled(drawn, self._whole, (self._key[1],))
+        return drawn * self._context
 
     def read(self, starts: NDArray[np.int64]) -> NDArray[np.int32]:
         """The windows that begin at `starts`, shape (len(starts), context + 1)."""
@@ -77,6 +86,17 @@ class Windows:
         for row, start in zip(out, starts.tolist(), strict=True):
             row[:] = self._tokens[start : start + self._context + 1]
         return out
+
+
+def _shuffled(places: NDArray[np.int64], count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
+    """What stands at `places` of a random order of 0 to `count` - 1."""
+    rng = np.random.default_rng(key)
+    shift = int(rng.integers(count))
+    step = int(rng.integers(count)) | 1
+    while math.gcd(step, count) != 1:
+        step += 2
+    # Below 2^63: a window is far longer than 8 bytes, so counts stay below 2^31 up to 500 GB of a domain.
+    return (places * step + shift) % count
 
 
 @dataclass(frozen=True)
@@ -96,14 +116,25 @@ class Sampler:
         seed: of the order of the windows.
         context: tokens in a sequence.
         batches: sequences in a batch, by step.
+        pools: by domain, the tokens that may be read where that is not all.
     """
 
-    def __init__(self, tokens: Tokens, stretches: Sequence[Stretch], seed: int, context: int, batches: Batches) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        stretches: Sequence[Stretch],
+        seed: int,
+        context: int,
+        batches: Batches,
+        pools: Mapping[str, int] | None = None,
+    ) -> None:
         self.domains = tuple(tokens)
         self._context, self._batches = context, batches
         used = {name for stretch in stretches for name, weight in stretch.mixture.items() if weight > 0}
         self._windows = {
-            index: Windows(name, tokens[name], context, seed) for index, name in enumerate(tokens) if name in used
+            index: Windows(name, tokens[name], context, seed, (pools or {}).get(name))
+            for index, name in enumerate(tokens)
+            if name in used
         }
         ends = [batches.sequences(steps) for steps in accumulate((stretch.steps for stretch in stretches), initial=0)]
         self._owner = np.concatenate(

@@ -203,7 +203,7 @@ class _Session:
                 stretches = [Stretch(spec.mixture, trunk_steps + decay_steps)]
             else:
                 stretches = [Stretch(spec.mixture, trunk_steps), Stretch(spec.anneal, decay_steps)]
-            samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batches))
+            samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batches, dict(spec.pools)))
         return samplers
 
     def _state(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ all sizes; the prior and one extreme mixture once more with other seeds, the mea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -92,8 +93,9 @@ class Study:
         """A run of any shape and token counts with the study's recipe; `stream` tells the study's seeds apart."""
         recipe = make_recipe(self.config.proxies, shape, tokens)
         sequences = tokens[-1] / shape.context
+        kept = _without_crumbs(mixture, sequences)
         return RunSpec(
-            mixture=_without_crumbs(mixture, sequences),
+            mixture=kept,
             shape=shape,
             tokens=tuple(tokens),
             # Mixtures share their seeds: initial weights and the order of each domain's text are common.
@@ -101,7 +103,27 @@ class Study:
             recipe=recipe,
             corpus=self.inventory.fingerprint,
             eval_tokens=round(self.config.proxies.eval_tokens),
+            pools=self.pools(kept, tokens[-1]),
         )
+
+    def pools(self, mixture: Mixture, tokens: int) -> tuple[tuple[str, int], ...]:
+        """What a run of `tokens` may read of each domain that it repeats, so that it does as often as the target would.
+
+        A domain with S unique tokens at the target's D is cut to S tokens / D (simulated epoching), but not so far that
+        it is read more often than `mixtures.max_epochs`, which no recommendation does.
+        """
+        target = self.config.target
+        if target is None or not target.simulate_epochs:
+            return ()
+        longest = min(target.expected_tokens, self.space.most_tokens())
+        pools = []
+        for domain in self.inventory.domains:
+            read = mixture.get(domain.name, 0.0) * tokens
+            supply = self.config.domains[domain.name].supply or domain.unique_tokens
+            pool = math.ceil(max(supply * tokens / longest, read / self.config.mixtures.max_epochs))
+            if pool < min(read, domain.unique_tokens):
+                pools.append((domain.name, pool))
+        return tuple(pools)
 
     def _check_lengths(self) -> None:
         for shape, counts in zip(self.shapes, self.tokens, strict=True):

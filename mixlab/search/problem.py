@@ -82,14 +82,15 @@ def load_problem(
     if where:
         table = table.where(where)
     config = StudyFolder.open(runs).config if Path(runs).is_dir() else None
-    unique = unique or {}
+    stated = {} if config is None else {name: domain.supply for name, domain in config.domains.items()}
+    unique = {**{name: tokens for name, tokens in stated.items() if tokens is not None}, **(unique or {})}
     supply = _supply(table, unique)
     space = _space(table, config, supply, max_epochs, lower or {}, upper or {})
     prior = None
     if config is not None and space is not None:
         prior = _prior(config, space)
     return Problem(
-        table=_stating(table, unique),
+        table=table if config is not None else _stating(table, unique),
         objective=_objective(table, config, objective),
         space=space,
         supply=np.array(list(supply.values())),

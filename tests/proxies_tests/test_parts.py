@@ -141,6 +141,18 @@ def test_an_epoch_sees_every_window_once(tokens: int, seed: int) -> None:
     assert np.array_equal(windows.read(starts)[:, 0], starts)
 
 
+@given(tokens=st.integers(200, 2000), seed=st.integers(0, 5))
+def test_a_pool_is_read_again_and_again_and_lies_in_a_larger_one(tokens: int, seed: int) -> None:
+    text = np.arange(tokens, dtype=np.uint32)
+    whole = Windows("a", text, 9, seed)
+    small, large = Windows("a", text, 9, seed, 45), Windows("a", text, 9, seed + 1, 90)
+    assert (small.count, large.count) == (5, 10)
+    starts = small.starts(15)
+    assert all(sorted(epoch) == sorted(starts[:5]) for epoch in starts.reshape(3, 5))
+    assert len(set(starts)) == 5
+    assert set(starts) < set(large.starts(10)) <= set(whole.starts(whole.count))
+
+
 def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
     tokens = {"a": np.arange(1000, dtype=np.uint16), "b": np.arange(1000, 2000, dtype=np.uint16)}
 

@@ -12,6 +12,7 @@ from mixlab.config import ProxyConfig
 from mixlab.errors import SweepError
 from mixlab.flops import training_flops
 from mixlab.mixture import Mixture
+from mixlab.runs import records_to_table
 from mixlab.specs import RunRecord, RunSpec
 from proxies.checkpoint import load_model, load_trunk, trunk_path
 from proxies.compute import Compute, resolve_compute
@@ -140,6 +141,15 @@ def test_a_second_mixture_in_the_decay_is_used(texts: Texts, spec: RunSpec, comp
     annealed = train_run(replace(spec, anneal=Mixture({"count": 0.0, "repeat": 1.0})), texts, compute)
     assert annealed.points[-1].realised["repeat"] > plain.points[-1].realised["repeat"] + 200
     assert annealed.points[-1].losses["repeat"] < plain.points[-1].losses["repeat"]
+
+
+def test_a_pool_is_repeated_and_the_table_says_so(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+    plain = train_run(spec, texts, compute)
+    pooled = train_run(replace(spec, pools=(("count", 160),)), texts, compute)
+    assert pooled.points[-1].realised == plain.points[-1].realised
+    assert pooled.points[-1].losses != plain.points[-1].losses
+    table = records_to_table([plain, pooled], {"count": 1.0}, {"count": 5000, "repeat": 5000})
+    assert table.column("unique.count").tolist() == [5000] * 3 + [160] * 3
 
 
 @pytest.mark.parametrize("rate", [1e20, 30.0])  # not finite, and finite but far above where it was

@@ -11,6 +11,7 @@ from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.flops import training_flops
 from mixlab.folder import StudyFolder
 from mixlab.mixture import Domain, Mixture, MixtureSpace
+from mixlab.specs import RunSpec
 from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
 from sweeps.driver import first_round, first_specs, open_study
 from sweeps.plan import stacks
@@ -88,3 +89,39 @@ def test_demand_beyond_supply_is_refused_when_planning(study_folder: StudyFolder
     study_folder.config_file.write_text(text)
     with pytest.raises(InfeasibleError, match=r"at most 0\.01 epochs"):
         open_study(StudyFolder.open(study_folder.root))
+
+
+def test_a_scarce_domain_is_repeated_in_a_proxy_as_often_as_the_target_would(study_folder: StudyFolder) -> None:
+    plain = open_study(study_folder)
+    assert not any(spec.pools for spec in first_specs(plain))  # no target, no simulation
+    supply = {domain.name: domain.unique_tokens for domain in plain.inventory.domains}
+    target = 4 * sum(supply.values())
+    text = study_folder.config_file.read_text() + f"target: {{flops: 1e12, tokens: {target:.0f}}}\n"
+    study_folder.config_file.write_text(text.replace("count: count.jsonl", "count: {paths: count.jsonl, supply: 1e9}"))
+    study = open_study(StudyFolder.open(study_folder.root))
+    specs = first_specs(study)
+    assert any(spec.pools for spec in specs)
+    for spec in specs:
+        tokens, pools = spec.tokens[-1], dict(spec.pools)
+        assert "count" not in pools  # the target has enough of it
+        for name in ("words", "noise"):
+            at_target = spec.mixture[name] * target / supply[name]
+            here = spec.mixture[name] * tokens / pools.get(name, supply[name])
+            if at_target > 1:
+                assert here == pytest.approx(at_target, rel=0.01)
+            else:
+                assert name not in pools
+    ahead = RunSpec.from_json(specs[0].to_json())
+    assert ahead == specs[0]
+    off = text.replace("target: {", "target: {simulate_epochs: false, ")
+    study_folder.config_file.write_text(off)
+    assert not any(spec.pools for spec in first_specs(open_study(StudyFolder.open(study_folder.root))))
+
+
+def test_no_pool_is_read_more_often_than_a_recommendation_may(study_folder: StudyFolder) -> None:
+    text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 3")
+    study_folder.config_file.write_text(text + "target: {flops: 1e15, tokens: 1e12}\n")
+    study = open_study(StudyFolder.open(study_folder.root))
+    for spec in first_specs(study):
+        for name, pool in spec.pools:
+            assert spec.mixture[name] * spec.tokens[-1] / pool <= 3
