@@ -150,12 +150,13 @@ class Fit:
         """d loss / d h, shape (S, M, K)."""
         return self.law.gradient(self.theta, at.relative_to(self.centre))
 
+    def some(self, these: slice) -> Fit:
+        """Those fits of the batch as a batch."""
+        return replace(self, theta=self.theta[these], objective=self.objective[these], status=self.status[these])
+
     def one(self, index: int) -> Fit:
         """Fit `index` of the batch as a batch of one."""
-        these = slice(index, index + 1)
-        return replace(
-            self, theta=self.theta[these], objective=self.objective[these], status=self.status[index : index + 1]
-        )
+        return self.some(slice(index, index + 1))
 
     def natural(self, index: int = 0) -> dict[str, float]:
         """The parameters of fit `index` as the papers write them."""

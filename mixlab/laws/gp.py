@@ -10,7 +10,7 @@ times log-normal priors. Away from the mixtures that were run both fade to nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -200,12 +200,24 @@ class WithGaussianProcess:
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`; from a `start` the kernel is kept, so that resamples cost one factorisation together."""
-        centre = rows.centre
-        features = Features.of(rows.relative_to(centre))
-        Z = features(rows.relative_to(centre))
-        F, n = Z.shape[1], len(rows)
         P = self.law.size(len(rows.domains))
         base = self.law.fit(rows, weights, seed, None if start is None else start[:P])
+        return self.follow(base, rows, weights, seed, start)
+
+    def follow(self, base: Fit, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """S fits of the law, each with a process that follows its residuals.
+
+        Args:
+            base: S fits of the law beneath, or of this law, whose processes are then replaced.
+            rows, weights: those of the fits.
+            seed: of the rows on which kernels are tuned.
+            start: whose kernel is kept; absent: fits of the same rows share one, tuned for the first of them.
+        """
+        rows_seen = rows.relative_to(base.centre)
+        features = Features.of(rows_seen)
+        Z = features(rows_seen)
+        F, n = Z.shape[1], len(rows)
+        base = replace(base, law=self.law, theta=base.theta[:, : self.law.size(len(rows.domains))])
         residual = np.log(rows.loss) - np.log(base.predict(rows))
         masks, group = np.unique(weights > 0, axis=0, return_inverse=True)
         duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 3))
@@ -219,8 +231,7 @@ class WithGaussianProcess:
             duals[np.ix_(these, mask)] = cho_solve(factor, residual[np.ix_(these, mask)].T).T
             kernels[these] = kernel.packed
         law = WithGaussianProcess(self.law, features, Z, self.name)
-        theta = np.concatenate([base.theta, duals, kernels], axis=1)
-        return Fit(law, theta, centre, base.objective, base.status, rows.domains)
+        return replace(base, law=law, theta=np.concatenate([base.theta, duals, kernels], axis=1))
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""

@@ -215,7 +215,7 @@ def fit_surface(
     blends, resamples, results = {}, {}, {}
     for target, members in choice.members.items():
         observed, flops = data.of(target), data.flops[data.measured(target)]
-        kept, fits, passed_over = _converged(members, choice.candidates, observed, flops, target, seed)
+        kept, fits, passed_over = _converged(members, choice, target)
         warnings += passed_over
         blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
         if bootstrap:
@@ -260,12 +260,7 @@ def fit_surface(
 
 
 def _converged(
-    members: Sequence[tuple[Recipe, float]],
-    candidates: Sequence[Candidate],
-    rows: Observations,
-    flops: Array,
-    target: str,
-    seed: int,
+    members: Sequence[tuple[Recipe, float]], choice: Choice, target: str
 ) -> tuple[list[tuple[Recipe, float]], list[Fit], list[str]]:
     """The members whose fit to all rows converges, with weights that sum to 1, their fits, and what is passed over.
 
@@ -275,11 +270,11 @@ def _converged(
     kept: list[tuple[Recipe, float]] = []
     fits, passed_over = [], []
     # Where no member converges, the best of the other candidates that does.
-    others = [(one.recipe, 1.0) for one in candidates if not one.baseline and one.recipe not in dict(members)]
+    others = [(one.recipe, 1.0) for one in choice.candidates if not one.baseline and one.recipe not in dict(members)]
     for recipe, weight in (*members, *others):
         if kept and (recipe, weight) not in members:
             break
-        fit = recipe.fit(rows, flops, np.ones((1, len(rows))), seed)
+        fit = choice.whole[target][recipe]
         if fit.status[0] == CONVERGED:
             kept.append((recipe, weight))
             fits.append(fit)
@@ -336,7 +331,7 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
     predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
     total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))
     by_target = {target: error(predicted[target], data.losses[target]) for target in blends}
-    return Choice(choice.members, by_target, error(total, data.total), choice.candidates)
+    return replace(choice, transfer=by_target, objective=error(total, data.total))
 
 
 def _knows_sizes(choice: Choice, rows: Observations) -> bool:
