@@ -150,6 +150,10 @@ class Fit:
         """d loss / d h, shape (S, M, K)."""
         return self.law.gradient(self.theta, at.relative_to(self.centre))
 
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        """Both of these, for little more than the price of the second."""
+        return self.law.value_and_gradient(self.theta, at.relative_to(self.centre))
+
     def some(self, these: slice) -> Fit:
         """Those fits of the batch as a batch."""
         return replace(self, theta=self.theta[these], objective=self.objective[these], status=self.status[these])
@@ -193,6 +197,10 @@ class Law(Protocol):
 
     def gradient(self, theta: Array, at: Points) -> Array:
         """d loss / d h: (S, M, K)."""
+        ...
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """What `predict` and `gradient` give."""
         ...
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:

@@ -90,12 +90,17 @@ class Blend:
 
     def gradient(self, at: Points) -> Array:
         """d loss / d h, shape (S, M, K)."""
-        mean, each = self._logs(at)
-        parts = (
-            w * fit.gradient(at) / np.exp(one)[:, :, None]
-            for w, fit, one in zip(self.weights, self.fits, each, strict=True)
+        return self.value_and_gradient(at)[1]
+
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        """The loss, shape (S, M), and d loss / d h, shape (S, M, K)."""
+        each = [fit.value_and_gradient(at) for fit in self.fits]
+        logs = [np.log(np.maximum(value, 1e-300)) for value, _ in each]
+        mean = np.exp(sum(w * one for w, one in zip(self.weights, logs, strict=True)))
+        relative = sum(
+            w * slope / np.exp(one)[:, :, None] for w, (_, slope), one in zip(self.weights, each, logs, strict=True)
         )
-        return np.asarray(np.exp(mean)[:, :, None] * sum(parts))
+        return mean, np.asarray(mean[:, :, None] * relative)
 
     def disagreement(self, at: Points) -> Array:
         """Standard deviation of the log-predictions over the members, shape (S, M)."""

@@ -239,10 +239,14 @@ class WithGaussianProcess:
 
     def gradient(self, theta: Array, at: Points) -> Array:
         """(S, M, K)."""
-        process, slope = self._process(theta, at), self._slope(theta, at)
-        base = self._law_part(theta, at)
-        by_law = self.law.gradient(theta[:, : self._split(theta)[0]], at)
-        return np.asarray(np.exp(process)[:, :, None] * (by_law + base[:, :, None] * slope))
+        return self.value_and_gradient(theta, at)[1]
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        base, by_law = self.law.value_and_gradient(theta[:, : self._split(theta)[0]], at)
+        process, slope = self._process_and_slope(theta, at)
+        grown = np.exp(process)
+        return base * grown, np.asarray(grown[:, :, None] * (by_law + base[:, :, None] * slope))
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The law's parameters, and the standard deviations of the process and of the noise around it."""
@@ -288,20 +292,23 @@ class WithGaussianProcess:
             value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
         return np.asarray(value * self._fade(at))
 
-    def _slope(self, theta: Array, at: Points) -> Array:
-        """The derivative of the process by h, shape (S, M, K)."""
+    def _process_and_slope(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """The process, shape (S, M), and its derivative by h, shape (S, M, K)."""
         assert self._features is not None
         assert self._rows is not None
         begin, end = self._split(theta)
         Z, by_share = self._features(at), self._features.slope(at)
-        domains, slope = np.flatnonzero(self._features.used[:-2]), np.zeros((len(theta), *at.mixture.shape))
+        domains = np.flatnonzero(self._features.used[:-2])
+        value, slope = np.zeros((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
         for kernel, these in self._kernels(theta):
-            (_, first), (_, second) = kernel.parts(Z, self._rows)
+            (first, first_slope), (second, second_slope) = kernel.parts(Z, self._rows)
+            value[these] = theta[these, begin:end] @ (first + second).T
             for s in these:
-                pulled = (first + second) * theta[s, begin:end]
+                pulled = (first_slope + second_slope) * theta[s, begin:end]
                 moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
                 slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
-        return np.asarray(slope * self._fade(at)[:, None])
+        fade = self._fade(at)
+        return np.asarray(value * fade), np.asarray(slope * fade[:, None])
 
     def _fade(self, at: Points) -> Array:
         """See `Features.fade`; where there is no law beneath it, the process is all there is, and stays."""

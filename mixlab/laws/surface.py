@@ -44,10 +44,14 @@ class Draw:
         """The objective at each point, shape (M,)."""
         return np.asarray(sum(weight * self.blends[name].predict(at)[0] for name, weight in self.weights.items()))
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
-        """d objective / d h at one point, shape (K,)."""
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """The objective at one point, and d objective / d h there, shape (K,)."""
         at = Points.make(mixture, params, tokens, len(self.domains), self.unique)
-        return np.asarray(sum(weight * self.blends[name].gradient(at)[0, 0] for name, weight in self.weights.items()))
+        value, slope = 0.0, np.zeros(len(self.domains))
+        for name, weight in self.weights.items():
+            one, by_share = self.blends[name].value_and_gradient(at)
+            value, slope = value + weight * float(one[0, 0]), slope + weight * by_share[0, 0]
+        return value, slope
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,9 @@ class Surface:
         at = self._points(mixture, params, tokens)
         return {name: blend.predict(at)[0] for name, blend in self.point.blends.items()}
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
-        """d objective / d h, shape (K,)."""
-        return self.point.gradient(mixture, params, tokens)
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """The objective at one point, and d objective / d h there, shape (K,)."""
+        return self.point.value_and_gradient(mixture, params, tokens)
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective under every bootstrap draw, shape (B, M)."""

@@ -47,7 +47,8 @@ def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
     assert surface.predict(h, n, d) == pytest.approx(0.25 * parts["loss.a"] + 0.75 * parts["loss.b"])
     step = np.array([1e-6, 0, -1e-6])
     slope = (surface.predict(h + step, n, d) - surface.predict(h - step, n, d)) / 2e-6
-    gradient = surface.gradient(h, n, d)
+    value, gradient = surface.value_and_gradient(h, n, d)
+    assert value == pytest.approx(surface.predict(h, n, d)[0])
     assert gradient[0] - gradient[2] == pytest.approx(slope[0], rel=1e-4)
 
 
