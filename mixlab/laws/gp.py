@@ -26,6 +26,7 @@ LENGTH_PRIOR = (np.log(3.0), 1.0)  # mean and standard deviation of log length-s
 SHARE_PRIOR = 1.0  # standard deviation of the logs of amplitude and noise around half the rows' scatter each
 TUNING_STEPS = 40
 TUNING_ROWS = 300  # more rows than this say little more about the kernel and cost their cube
+CACHED = 1 << 18  # covariances of as many fits at once as this many numbers hold
 JITTER = 1e-8  # of the signal's variance, for the factorisation
 SUFFIX = "+gp"
 
@@ -84,21 +85,21 @@ class Kernel:
     """The sum of both kernels.
 
     Attributes:
-        length: log length-scales, shape (F,).
-        mixture, scale, noise: logs of the standard deviations of the two processes and of the noise.
+        length: log length-scales, shape (F,); (S, F) for S kernels at once, whose covariances are then (S, M, n).
+        mixture, scale, noise: logs of the standard deviations of the two processes and of the noise, shape () or (S,).
         mixtures: how many features are of the mixture.
     """
 
     length: Array
-    mixture: float
-    scale: float
-    noise: float
+    mixture: Array
+    scale: Array
+    noise: Array
     mixtures: int
 
     @classmethod
     def of(cls, packed: Array, mixtures: int) -> Kernel:
-        """From its F + 3 numbers."""
-        return cls(packed[:-3], float(packed[-3]), float(packed[-2]), float(packed[-1]), mixtures)
+        """From its F + 3 numbers, or from (S, F + 3)."""
+        return cls(packed[..., :-3], packed[..., -3], packed[..., -2], packed[..., -1], mixtures)
 
     @property
     def packed(self) -> Array:
@@ -107,12 +108,13 @@ class Kernel:
 
     def parts(self, a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Each kernel and its derivative by distance^2 between (M, F) and (n, F): twice two arrays (M, n)."""
-        a, b, m = a / np.exp(self.length), b / np.exp(self.length), self.mixtures
-        near = _squares(a[:, :m], b[:, :m])
-        if m == a.shape[1]:
+        scale, m = np.exp(-self.length)[..., None, :], self.mixtures
+        a, b = a * scale, b * scale
+        near = _squares(a[..., :m], b[..., :m])
+        if m == a.shape[-1]:
             nothing = np.zeros_like(near)
             return _matern(near, self.mixture), (nothing, nothing)
-        far = near + _squares(a[:, m:], b[:, m:])
+        far = near + _squares(a[..., m:], b[..., m:])
         return _matern(near, self.mixture), _matern(far, self.scale)
 
     def __call__(self, a: Array, b: Array) -> Array:
@@ -126,18 +128,26 @@ class Kernel:
 
 
 def _squares(a: Array, b: Array) -> Array:
-    return np.asarray(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
+    across = np.matmul(a, np.swapaxes(b, -1, -2))
+    return np.asarray(np.maximum((a**2).sum(-1)[..., :, None] + (b**2).sum(-1)[..., None, :] - 2 * across, 0))
 
 
-def _matern(square: Array, log_deviation: float) -> tuple[Array, Array]:
+def _matern(square: Array, log_deviation: Array) -> tuple[Array, Array]:
     far = SQRT5 * np.sqrt(square)
-    decay = np.exp(2 * log_deviation - far)
+    decay = np.exp(2 * log_deviation[..., None, None] - far)
     return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
 
 
-def _factor(covariance: Array, noise: float) -> Any:
+def _factor(covariance: Array, noise: Array) -> Any:
     top = np.exp(2 * noise) + JITTER * covariance[0, 0]
     return cho_factor(covariance + top * np.eye(len(covariance)), lower=True)
+
+
+def _applied(covariance: Array, duals: Array) -> Array:
+    """What weights (S, n) make of covariances (M, n), the same for all, or (S, M, n): shape (S, M)."""
+    if covariance.ndim == 2:
+        return duals @ covariance.T
+    return np.asarray(np.matmul(covariance, duals[:, :, None])[:, :, 0])
 
 
 def tune(features: Array, mixtures: int, residual: Array, rng: np.random.Generator) -> Kernel:
@@ -273,42 +283,57 @@ class WithGaussianProcess:
     def _law_part(self, theta: Array, at: Points) -> Array:
         return self.law.predict(theta[:, : self._split(theta)[0]], at)
 
-    def _kernels(self, theta: Array) -> list[tuple[Kernel, NDArray[np.int64]]]:
-        """The distinct kernels of the fits, and which fits have each."""
+    def shares_rows(self, other: WithGaussianProcess) -> bool:
+        """Whether fits of both refer to the same rows, so that their thetas may be stacked."""
         assert self._features is not None
+        assert self._rows is not None
+        assert other._features is not None
+        assert other._rows is not None
+        ours, theirs = (*vars(self._features).values(), self._rows), (*vars(other._features).values(), other._rows)
+        return self.law is other.law and all(map(np.array_equal, ours, theirs))
+
+    def _kernels(self, theta: Array, points: int) -> list[tuple[Kernel, slice]]:
+        """The fits in parts: all, where they have one kernel, else with a kernel each, as many as a cache holds."""
+        assert self._features is not None
+        assert self._rows is not None
         packed, mixtures = theta[:, self._split(theta)[1] :], self._features.mixtures
-        if np.all(packed == packed[0]):  # a search asks one fit at a time: sorting would be most of the work
-            return [(Kernel.of(packed[0], mixtures), np.arange(len(packed)))]
-        packed, group = np.unique(packed, axis=0, return_inverse=True)
-        return [(Kernel.of(one, mixtures), np.flatnonzero(group.ravel() == i)) for i, one in enumerate(packed)]
+        if np.all(packed == packed[0]):
+            return [(Kernel.of(packed[0], mixtures), slice(None))]
+        step = max(1, CACHED // (points * len(self._rows)))
+        parts = [slice(first, first + step) for first in range(0, len(theta), step)]
+        return [(Kernel.of(packed[these], mixtures), these) for these in parts]
 
     def _process(self, theta: Array, at: Points) -> Array:
         """The process, shape (S, M)."""
         assert self._features is not None
         assert self._rows is not None
-        begin, end = self._split(theta)
-        Z, value = self._features(at), np.zeros((len(theta), len(at)))
-        for kernel, these in self._kernels(theta):
-            value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
+        Z, duals = self._features(at), self._duals(theta)
+        value = np.empty((len(theta), len(at)))
+        for kernel, these in self._kernels(theta, len(at)):
+            value[these] = _applied(kernel(Z, self._rows), duals[these])
         return np.asarray(value * self._fade(at))
 
     def _process_and_slope(self, theta: Array, at: Points) -> tuple[Array, Array]:
         """The process, shape (S, M), and its derivative by h, shape (S, M, K)."""
         assert self._features is not None
         assert self._rows is not None
-        begin, end = self._split(theta)
-        Z, by_share = self._features(at), self._features.slope(at)
+        Z, by_share, duals = self._features(at), self._features.slope(at), self._duals(theta)
         domains = np.flatnonzero(self._features.used[:-2])
-        value, slope = np.zeros((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
-        for kernel, these in self._kernels(theta):
+        value, slope = np.empty((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
+        for kernel, these in self._kernels(theta, len(at)):
             (first, first_slope), (second, second_slope) = kernel.parts(Z, self._rows)
-            value[these] = theta[these, begin:end] @ (first + second).T
-            for s in these:
-                pulled = (first_slope + second_slope) * theta[s, begin:end]
-                moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
-                slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
+            value[these] = _applied(first + second, duals[these])
+            pulled = (first_slope + second_slope) * duals[these, None, :]
+            moved = 2 * (Z * pulled.sum(-1, keepdims=True) - pulled @ self._rows)
+            moved = moved * np.exp(-2 * kernel.length)[..., None, :] * by_share
+            slope[these, :, domains] = moved[:, :, : len(domains)]
         fade = self._fade(at)
         return np.asarray(value * fade), np.asarray(slope * fade[:, None])
+
+    def _duals(self, theta: Array) -> Array:
+        """Dual weights of the rows, shape (S, n)."""
+        begin, end = self._split(theta)
+        return theta[:, begin:end]
 
     def _fade(self, at: Points) -> Array:
         """See `Features.fade`; where there is no law beneath it, the process is all there is, and stays."""

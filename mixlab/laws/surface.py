@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.linalg import block_diag
 
 from mixlab.errors import ConfigError, FitError
 from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Observations, Points
@@ -22,6 +24,7 @@ from mixlab.laws.blend import Blend, Recipe, Resamples
 from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.select import Candidate, Choice, named, weigh
+from mixlab.laws.stack import Stack
 from mixlab.laws.support import Data, observe
 from mixlab.laws.transfer import TransferError
 from mixlab.runs import RunTable
@@ -42,16 +45,27 @@ class Draw:
 
     def predict_at(self, at: Points) -> Array:
         """The objective at each point, shape (M,)."""
-        return np.asarray(sum(weight * self.blends[name].predict(at)[0] for name, weight in self.weights.items()))
+        return np.asarray(self._weights @ np.exp(self._shares @ self._stack.logs(at)))
 
     def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
         """The objective at one point, and d objective / d h there, shape (K,)."""
-        at = Points.make(mixture, params, tokens, len(self.domains), self.unique)
-        value, slope = 0.0, np.zeros(len(self.domains))
-        for name, weight in self.weights.items():
-            one, by_share = self.blends[name].value_and_gradient(at)
-            value, slope = value + weight * float(one[0, 0]), slope + weight * by_share[0, 0]
-        return value, slope
+        logs, slopes = self._stack.logs_and_slopes(Points.make(mixture, params, tokens, len(self.domains), self.unique))
+        each = self._weights * np.exp(self._shares @ logs[:, 0])
+        return float(each.sum()), np.asarray((each @ self._shares) @ slopes[:, 0])
+
+    @cached_property
+    def _stack(self) -> Stack:
+        """The members of all blends."""
+        return Stack.of([fit for name in self.weights for fit in self.blends[name].fits])
+
+    @cached_property
+    def _shares(self) -> Array:
+        """Weights of the members in each target's mean of logs, shape (targets, members)."""
+        return block_diag(*(np.array(self.blends[name].weights) for name in self.weights))
+
+    @cached_property
+    def _weights(self) -> Array:
+        return np.array(list(self.weights.values()))
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Surface:
     def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
         """The loss of every target by column, each (M,)."""
         at = self._points(mixture, params, tokens)
-        return {name: blend.predict(at)[0] for name, blend in self.point.blends.items()}
+        return {name: blend.predict(at) for name, blend in self.point.blends.items()}
 
     def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
         """The objective at one point, and d objective / d h there, shape (K,)."""
@@ -155,7 +169,7 @@ class Surface:
         if target is not None and target not in self.point.blends:
             raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.blends)}")
         weights = self.objective if target is None else {target: 1.0}
-        mean = np.asarray(sum(weight * self.point.blends[name].predict(at)[0] for name, weight in weights.items()))
+        mean = np.asarray(sum(weight * self.point.blends[name].predict(at) for name, weight in weights.items()))
         if kind == "confidence":
             if not self.bootstrap:
                 return mean, mean
@@ -172,7 +186,7 @@ class Surface:
         }
         # The members of all targets err together, so their disagreements add without cancelling.
         apart = sum(
-            weight * blend.predict(at)[0] * blend.disagreement(at)[0]
+            weight * blend.predict(at) * blend.disagreement(at)
             for name, weight in weights.items()
             for blend in (self.point.blends[name],)
         )
@@ -332,7 +346,7 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
         size = np.abs(np.log(predicted[here]) - np.log(observed[here]))
         return TransferError(float("nan"), float("nan"), {"sample": float(np.quantile(size, 0.9))}, {})
 
-    predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
+    predicted = {target: blend.predict(data.rows) for target, blend in blends.items()}
     total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))
     by_target = {target: error(predicted[target], data.losses[target]) for target in blends}
     return replace(choice, transfer=by_target, objective=error(total, data.total))

@@ -133,6 +133,7 @@ def recommend(
     kl: float = 0.0,
     prior: Mixture | None = None,
     start: Mixture | None = None,
+    compare: bool = True,
     draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
 ) -> Recommendation:
@@ -149,6 +150,7 @@ def recommend(
         kl: weight of KL(h || prior).
         prior: what the KL term pulls to, and a start of the search.
         start: an answer at a budget nearby, from which alone to search.
+        compare: also say what the baselines come to, each at its own best size.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
 
@@ -171,7 +173,7 @@ def recommend(
     best = _optimise(surface.point, question, [start] if start else starts, seed, explore=start is None)
     compared = {
         name: _baseline(surface, question, mixture, observed if name == "best_observed" else None)
-        for name, mixture in baselines.items()
+        for name, mixture in (baselines.items() if compare else ())
     }
     optima = [
         _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, explore=False)
