@@ -209,6 +209,25 @@ class Law(Protocol):
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member of a blend, as it is printed and stored.
+
+    Attributes:
+        law, emphasis, early: its recipe.
+        weight: in the blend.
+        transfer_error: on runs that its fits had not seen, a mean log-error; NaN where none could be kept out.
+        params: the papers' parameters.
+    """
+
+    law: str
+    emphasis: float
+    early: float
+    weight: float
+    transfer_error: float
+    params: dict[str, float]
+
+
+@dataclass(frozen=True)
 class FitResult:
     """A fitted law as it is printed and stored.
 
@@ -220,6 +239,8 @@ class FitResult:
         objective: what was minimised.
         status: `converged`, `max_iter`, `bound_hit`, `ill_conditioned` or `too_few_rows`.
         warnings: in words.
+        members: of a blend, each with its recipe, weight, error on unseen runs and parameters; the first is that
+            of `params`. A law alone is one member.
     """
 
     law: str
@@ -230,11 +251,15 @@ class FitResult:
     objective: float
     status: str
     warnings: list[str] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `mixlab fit --json`; a number that is not finite becomes null."""
         data = asdict(self)
-        data["params"] = {name: _finite(value) for name, value in self.params.items()}
+        for one in (data, *data["members"]):
+            one["params"] = {name: _finite(value) for name, value in one["params"].items()}
+        for one in data["members"]:
+            one["transfer_error"] = _finite(one["transfer_error"])
         data["interval"] = {name: [_finite(low), _finite(high)] for name, (low, high) in self.interval.items()}
         data["objective"] = _finite(self.objective)
         return data
@@ -253,6 +278,16 @@ class FitResult:
             objective=number(data["objective"]),
             status=data["status"],
             warnings=list(data["warnings"]),
+            members=[
+                Member(
+                    **{
+                        **one,
+                        "transfer_error": number(one["transfer_error"]),
+                        "params": {name: number(value) for name, value in one["params"].items()},
+                    }
+                )
+                for one in data.get("members", ())
+            ],
         )
 
 

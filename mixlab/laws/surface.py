@@ -19,7 +19,7 @@ from scipy import stats
 from scipy.linalg import block_diag
 
 from mixlab.errors import ConfigError, FitError
-from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Observations, Points
+from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Member, Observations, Points
 from mixlab.laws.blend import Blend, Recipe, Resamples
 from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
@@ -239,7 +239,7 @@ def fit_surface(
         if bootstrap:
             resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
         several = _refitted(kept[0][0], fits[0], observed, flops, parameter_draws, seed) if parameter_draws else None
-        results[target] = _result(fits[0], several, observed, target)
+        results[target] = replace(_result(fits[0], several, observed, target), members=_members(kept, fits, choice))
         if results[target].status == ILL_CONDITIONED:
             warnings.append(
                 f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
@@ -306,6 +306,17 @@ def _converged(
         )
     total = sum(weight for _, weight in kept)
     return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
+
+
+def _members(kept: Sequence[tuple[Recipe, float]], fits: Sequence[Fit], choice: Choice) -> list[Member]:
+    """The members of one target's blend, in their order."""
+    errors = {one.recipe: one.error.score for one in choice.candidates}
+    return [
+        Member(
+            recipe.law, recipe.emphasis, recipe.early, weight, errors.get(recipe, choice.objective.score), fit.natural()
+        )
+        for (recipe, weight), fit in zip(kept, fits, strict=True)
+    ]
 
 
 def _resampled(
