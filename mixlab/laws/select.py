@@ -109,7 +109,8 @@ class _Tried:
         for target, fit in self.fits.items():
             here = data.measured(target)
             found[target] = np.full((len(fit.theta), len(here)), np.nan)
-            found[target][:, here] = fit.predict(data.of(target))
+            if len(fit.theta):
+                found[target][:, here] = fit.predict(data.of(target))
         return found
 
 
