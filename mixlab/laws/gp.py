@@ -19,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from mixlab.laws.base import Array, Fit, Law, Observations, Points
+from mixlab.laws.parametric import NOISE
 
 SMALLEST_SHARE = 0.01
 SQRT5 = np.sqrt(5.0)
@@ -28,6 +29,7 @@ TUNING_STEPS = 40
 TUNING_ROWS = 300  # more rows than this say little more about the kernel and cost their cube
 CACHED = 1 << 18  # covariances of as many fits at once as this many numbers hold
 JITTER = 1e-8  # of the signal's variance, for the factorisation
+WRONG = 10.0  # standard deviations of a residual beyond which a run must have gone wrong
 SUFFIX = "+gp"
 
 
@@ -143,6 +145,13 @@ def _factor(covariance: Array, noise: Array) -> Any:
     return cho_factor(covariance + top * np.eye(len(covariance)), lower=True)
 
 
+def _tamed(residual: Array, used: NDArray[np.bool_]) -> Array:
+    """Residuals (S, n) without the excess of runs that went wrong, which a process would follow all the way."""
+    scatter = 1.4826 * np.nanmedian(np.where(used, np.abs(residual), np.nan), axis=1, keepdims=True)
+    most = np.maximum(WRONG * scatter, NOISE)
+    return np.clip(residual, -most, most)
+
+
 def _applied(covariance: Array, duals: Array) -> Array:
     """What weights (S, n) make of covariances (M, n), the same for all, or (S, M, n): shape (S, M)."""
     if covariance.ndim == 2:
@@ -228,7 +237,7 @@ class WithGaussianProcess:
         Z = features(rows_seen)
         F, n = Z.shape[1], len(rows)
         base = replace(base, law=self.law, theta=base.theta[:, : self.law.size(len(rows.domains))])
-        residual = np.log(rows.loss) - np.log(base.predict(rows))
+        residual = _tamed(np.log(rows.loss) - np.log(base.predict(rows)), weights > 0)
         masks, group = np.unique(weights > 0, axis=0, return_inverse=True)
         duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 3))
         for index, mask in enumerate(masks):

@@ -25,9 +25,12 @@ from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.select import Candidate, Choice, named, weigh
 from mixlab.laws.stack import Stack
-from mixlab.laws.support import Data, observe
+from mixlab.laws.support import Data, apart, observe
 from mixlab.laws.transfer import TransferError
 from mixlab.runs import RunTable
+
+FAR = 0.2  # log-error from which on a row may be far off
+FAR_SCATTERS = 10.0  # and so many standard deviations of the others
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Surface:
         selection: the candidates with weights and transfer errors, best first; empty when the law was named.
         support: distinct mixtures that were run, shape (m, K).
         params_range, tokens_range, max_flops, max_epochs: what was run.
-        sized: whether a law tells model sizes apart, so that N can be searched.
+        sized: whether the rows and the law tell how to split a budget between N and D, so that N can be searched.
         unique: U, the supply at which the objective is asked: unique tokens by domain, shape (K,), or of all text,
             shape (1,), without mixtures; `inf` where not known. It may differ by point: (M, K) or (M, 1).
         choice: the members of each target's blend, and their errors on rows that they had not seen.
@@ -236,6 +239,7 @@ def fit_surface(
         kept, fits, passed_over = _converged(members, choice, target)
         warnings += passed_over
         blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
+        warnings += _misfits(blend, observed, target)
         if bootstrap:
             resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
         several = _refitted(kept[0][0], fits[0], observed, flops, parameter_draws, seed) if parameter_draws else None
@@ -319,6 +323,31 @@ def _members(kept: Sequence[tuple[Recipe, float]], fits: Sequence[Fit], choice: 
     ]
 
 
+def _misfits(blend: Blend, rows: Observations, target: str) -> list[str]:
+    """Rows that lie far from the fit, in words.
+
+    Raises:
+        FitError: when the fit does not follow the rows at all.
+    """
+    predicted = blend.predict(rows)
+    if stats.kendalltau(predicted, rows.loss).statistic <= 0:
+        raise FitError(
+            f"`{target}` does not follow the laws, in which a loss falls with size and tokens: where they expect less, "
+            "it is no lower",
+            "check the column: an accuracy is no loss (--law two-step), and runs that diverged belong out (--where)",
+        )
+    error = np.log(rows.loss / predicted)
+    far = np.abs(error) > max(FAR, FAR_SCATTERS * 1.4826 * float(np.median(np.abs(error))))
+    if not far.any():
+        return []
+    worst, count = int(np.argmax(np.abs(error))), np.count_nonzero(far)
+    lie = "row lies" if count == 1 else "rows lie"
+    return [
+        f"{count} {lie} far from the fit of {target} (one is {rows.loss[worst]:.4g} where "
+        f"{predicted[worst]:.4g} is expected): if these runs went wrong, leave them out with --where"
+    ]
+
+
 def _resampled(
     members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
 ) -> Resamples:
@@ -364,9 +393,9 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
 
 
 def _knows_sizes(choice: Choice, rows: Observations) -> bool:
-    """Whether N varies and some member looks at it."""
+    """Whether N varies apart from D and some member looks at it."""
     forms = [recipe.form for members in choice.members.values() for recipe, _ in members]
-    return bool(np.ptp(rows.x) > 0) and any("params" in form.takes or not form.takes for form in forms)
+    return apart(rows) and any("params" in form.takes or not form.takes for form in forms)
 
 
 def _better_baselines(candidates: Sequence[Candidate], blend: TransferError) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, FitError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs import RunTable
@@ -156,13 +156,22 @@ def recommend(
 
     Raises:
         InfeasibleError: when no mixture keeps bounds and caps.
+        FitError: when the size alone is asked for, and the runs do not vary it apart from the tokens.
     """
     warnings = list(surface.warnings)
     if params is None and tokens is not None:
         params = _params_for(cost, flops, tokens)
     elif params is None and not surface.sized:
         params = surface.params_range[1]
-        warnings.append(f"the law `{surface.law}` knows no model sizes: N is that of the largest runs")
+        several = surface.params_range[0] < params
+        if several and space is None:
+            raise FitError(
+                "the runs do not vary model size and tokens apart from each other, so they cannot say how to split a "
+                "budget between the two",
+                "run several sizes at one budget (an isoFLOP design does), or fix the size with --params",
+            )
+        known = "the runs do not vary N apart from D" if several else f"the law `{surface.law}` knows no model sizes"
+        warnings.append(f"{known}: N is that of the largest runs")
     low, high = (params, params) if params is not None else bracket(surface.params_range, flops, surface.max_flops)
     if params is None and space is not None and fixed_mixture is None:
         low, high = _within_supply(space, flops, cost, low, high)
@@ -331,7 +340,7 @@ def _warnings(answer: Recommendation, surface: Surface, question: _Question, bes
             f"N = {format_quantity(best.params)} is at the end of the sizes that the runs support "
             f"({format_quantity(question.low)} to {format_quantity(question.high)}): run larger or smaller models"
         )
-    if answer.mixture:
+    if len(answer.mixture) > 1:
         top = max(answer.mixture, key=lambda name: answer.mixture[name])
         if answer.mixture[top] > CORNER:
             found.append(f"the mixture is nearly all {top}: a corner, usually a sign that the objective is too narrow")
