@@ -6,7 +6,6 @@ then the result says so. A metric that is not defined is null, never 0.0.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from mixlab.errors import FitError, RunTableError, did_you_mean
+from mixlab.errors import FitError, RunTableError
 from mixlab.laws import two_step
 from mixlab.laws.chained import without_loss
 from mixlab.laws.registry import law_names
 from mixlab.laws.surface import Surface, fit_surface
 from mixlab.laws.two_step import TwoStep, fit_two_step
+from mixlab.options import matching_columns
 from mixlab.runs import RunTable
 
 Array = NDArray[np.float64]
@@ -149,14 +149,8 @@ def matching_targets(table: RunTable, patterns: Sequence[str]) -> tuple[str, ...
     Raises:
         RunTableError: when a pattern names no column of losses or accuracies.
     """
-    columns = [str(name) for name in table.frame.columns if str(name).startswith(MEASURED)]
-    found: list[str] = []
-    for pattern in patterns:
-        matches = [pattern] if table.has(pattern) else fnmatch.filter(columns, pattern)
-        if not matches:
-            raise RunTableError(f"the table has no column `{pattern}`", did_you_mean(pattern, columns))
-        found += [name for name in matches if name not in found]
-    return tuple(found)
+    found = [name for pattern in patterns for name in matching_columns(table, pattern, MEASURED)]
+    return tuple(dict.fromkeys(found))
 
 
 def backtest(

@@ -110,6 +110,7 @@ def backtest(
 @click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
 @click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
 @click.option("--law", help="A law's name, or auto.")
+@click.option("--where", metavar="EXPR", help="Use only these rows.")
 @click.option(
     "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
 )
@@ -121,6 +122,7 @@ def plot(
     target: str | None,
     flops: float | None,
     law: str | None,
+    where: str | None,
     bootstrap: int,
     as_json: bool,
 ) -> int:
@@ -133,9 +135,10 @@ def plot(
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {path.name}")
     if kind == "task":
-        figure, notes = _task_figure(load_runs(runs), target, flops, law or "auto", bootstrap)
+        table = load_runs(runs)
+        figure, notes = _task_figure(table.where(where) if where else table, target, flops, law or "auto", bootstrap)
     else:
-        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
+        picture = gather(runs, flops=flops, law=law, where=where, bootstrap=bootstrap, parts=KINDS[kind] - {"test"})
         figure, notes = _figure(kind, picture, target), picture.notes
     for note in notes:
         say(f"note: {note}")
@@ -149,14 +152,23 @@ def plot(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: report.html, in the study's folder.")
 @click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
 @click.option("--law", help="A law's name, or auto.")
+@click.option("--where", metavar="EXPR", help="Use only these rows.")
 @click.option(
     "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
 )
 @json_option
-def report(runs: str, output: Path | None, flops: float | None, law: str | None, bootstrap: int, as_json: bool) -> int:
+def report(
+    runs: str,
+    output: Path | None,
+    flops: float | None,
+    law: str | None,
+    where: str | None,
+    bootstrap: int,
+    as_json: bool,
+) -> int:
     """Write one self-contained HTML page about RUNS."""
     path = output or (Path(runs) / "report.html" if Path(runs).is_dir() else Path("report.html"))
-    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap)
+    picture = gather(runs, flops=flops, law=law, where=where, bootstrap=bootstrap)
     for note in picture.notes:
         say(f"note: {note}")
     write_report(picture, path)

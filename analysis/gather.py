@@ -65,6 +65,7 @@ def gather(
     *,
     flops: float | None = None,
     law: str | None = None,
+    where: str | None = None,
     bootstrap: int = 100,
     parts: frozenset[str] = frozenset({"answer", "frontier", "test"}),
 ) -> Picture:
@@ -74,13 +75,14 @@ def gather(
         runs: a run table's path or a study folder.
         flops: the budget to recommend at; absent: the study's last recommendation, else `BEYOND` times the largest.
         law: a law's name; absent: the study's choice.
+        where: use these rows alone; a stored recommendation, which is about all, is then not shown.
         bootstrap: resamples behind the intervals of a new answer's mixture and size; a stored one has its own.
         parts: of `answer`, `frontier` and `test`, what is wanted.
 
     Raises:
         RunTableError: when there is no table to look at.
     """
-    problem = load_problem(runs, law=law)
+    problem = load_problem(runs, law=law, where=where)
     seed = problem.seed
     notes: list[str] = list(problem.table.notes)
     target = default_targets(problem.table)[0]
@@ -92,7 +94,7 @@ def gather(
             notes.append(f"{what} is left out: {error.message}")
             return None
 
-    stored = _stored(Path(runs)) if flops is None and law is None else None
+    stored = _stored(Path(runs)) if flops is None and law is None and where is None else None
     surface = attempt("the fit", lambda: problem.fit(bootstrap if stored is None else 0))
     answer, best, test = None, [], None
     if surface is not None and parts & {"answer", "frontier"}:

@@ -5,14 +5,18 @@ Data goes to stdout and talk to stderr, so that `--json` can be piped.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, RunTableError, did_you_mean
 from mixlab.units import parse_quantity
+
+if TYPE_CHECKING:
+    from mixlab.runs import RunTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +52,19 @@ def say(text: str = "") -> None:
 def print_json(data: Mapping[str, Any]) -> None:
     """The one JSON object on stdout."""
     click.echo(json.dumps(data, allow_nan=False))
+
+
+def matching_columns(table: RunTable, pattern: str, starting: tuple[str, ...]) -> list[str]:
+    """The column called `pattern`, else those that it matches, such as `loss.web_*`, among those `starting` so.
+
+    Raises:
+        RunTableError: when there is none, with the nearest name.
+    """
+    columns = [str(name) for name in table.frame.columns if str(name).startswith(starting)]
+    matches = [pattern] if table.has(pattern) else fnmatch.filter(columns, pattern)
+    if not matches:
+        raise RunTableError(f"the table has no column `{pattern}`", did_you_mean(pattern, columns))
+    return matches
 
 
 def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, float]:

@@ -17,8 +17,8 @@ STUDY = "name: s\ndomains: {web: web.jsonl, code: code.jsonl.gz}\n"
 LINES = "".join(json.dumps({"text": f"document {i} " * 20, "id": f"d-{i}"}) + "\n" for i in range(60))
 
 
-def mixlab(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120"}
+def mixlab(*args: str, cwd: Path, columns: int = 120) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": str(columns)}
     command = [sys.executable, "-m", "mixlab", *args]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
 
@@ -119,6 +119,20 @@ def test_fit_prints_the_keys_of_the_design(runs: Path, tmp_path: Path) -> None:
     assert {"law", "target", "rows", "params", "interval", "objective", "status", "warnings"} <= set(data)
     assert (data["rows"], data["status"]) == (144, "converged")
     assert data["selection"][0]["law"] == data["law"]
+    blended = {(row["law"], row["emphasis"]): row for row in data["selection"] if row["weight"]}
+    assert len(blended) > 1
+    assert {(one["law"], one["emphasis"]) for one in data["members"]} == set(blended)
+    for one in data["members"]:
+        row = blended[one["law"], one["emphasis"]]
+        assert (one["weight"], one["transfer_error"]) == pytest.approx((row["weight"], row["transfer_error"]))
+        assert len(one["params"]) > 3
+    assert data["members"][0]["params"] == data["params"]
+    text = mixlab("fit", str(runs), "--bootstrap", "0", cwd=tmp_path, columns=80).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    shown = text[text.index("members of the blend") :]
+    for one in data["members"]:
+        for name, value in one["params"].items():
+            assert f"{name}={value:.4g}" in shown
 
 
 def test_recommend_prints_the_keys_of_the_design(runs: Path, tmp_path: Path) -> None:

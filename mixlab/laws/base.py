@@ -150,12 +150,17 @@ class Fit:
         """d loss / d h, shape (S, M, K)."""
         return self.law.gradient(self.theta, at.relative_to(self.centre))
 
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        """Both of these, for little more than the price of the second."""
+        return self.law.value_and_gradient(self.theta, at.relative_to(self.centre))
+
+    def some(self, these: slice) -> Fit:
+        """Those fits of the batch as a batch."""
+        return replace(self, theta=self.theta[these], objective=self.objective[these], status=self.status[these])
+
     def one(self, index: int) -> Fit:
         """Fit `index` of the batch as a batch of one."""
-        these = slice(index, index + 1)
-        return replace(
-            self, theta=self.theta[these], objective=self.objective[these], status=self.status[index : index + 1]
-        )
+        return self.some(slice(index, index + 1))
 
     def natural(self, index: int = 0) -> dict[str, float]:
         """The parameters of fit `index` as the papers write them."""
@@ -194,9 +199,32 @@ class Law(Protocol):
         """d loss / d h: (S, M, K)."""
         ...
 
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """What `predict` and `gradient` give."""
+        ...
+
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Internal (P,) -> the papers' parameters by name."""
         ...
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a blend, as it is printed and stored.
+
+    Attributes:
+        law, emphasis, early: its recipe.
+        weight: in the blend.
+        transfer_error: on runs that its fits had not seen, a mean log-error; NaN where none could be kept out.
+        params: the papers' parameters.
+    """
+
+    law: str
+    emphasis: float
+    early: float
+    weight: float
+    transfer_error: float
+    params: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -211,6 +239,8 @@ class FitResult:
         objective: what was minimised.
         status: `converged`, `max_iter`, `bound_hit`, `ill_conditioned` or `too_few_rows`.
         warnings: in words.
+        members: of a blend, each with its recipe, weight, error on unseen runs and parameters; the first is that
+            of `params`. A law alone is one member.
     """
 
     law: str
@@ -221,11 +251,15 @@ class FitResult:
     objective: float
     status: str
     warnings: list[str] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `mixlab fit --json`; a number that is not finite becomes null."""
         data = asdict(self)
-        data["params"] = {name: _finite(value) for name, value in self.params.items()}
+        for one in (data, *data["members"]):
+            one["params"] = {name: _finite(value) for name, value in one["params"].items()}
+        for one in data["members"]:
+            one["transfer_error"] = _finite(one["transfer_error"])
         data["interval"] = {name: [_finite(low), _finite(high)] for name, (low, high) in self.interval.items()}
         data["objective"] = _finite(self.objective)
         return data
@@ -244,6 +278,16 @@ class FitResult:
             objective=number(data["objective"]),
             status=data["status"],
             warnings=list(data["warnings"]),
+            members=[
+                Member(
+                    **{
+                        **one,
+                        "transfer_error": number(one["transfer_error"]),
+                        "params": {name: number(value) for name, value in one["params"].items()},
+                    }
+                )
+                for one in data.get("members", ())
+            ],
         )
 
 

@@ -8,12 +8,14 @@ which `disagreement` says.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from mixlab.laws.base import Array, Fit, Law, Observations, Points
 from mixlab.laws.gp import SUFFIX
 from mixlab.laws.registry import get_law
+from mixlab.laws.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -74,37 +76,28 @@ def last_tokens(rows: Observations) -> Array:
 
 @dataclass(frozen=True)
 class Blend:
-    """S blends of m fits: the geometric mean of their predictions.
+    """The geometric mean of the predictions of m fits.
 
     Attributes:
-        fits: the members, each of S fits.
+        fits: the members, single fits.
         weights: of the members, shape (m,), summing to 1.
     """
 
     fits: tuple[Fit, ...]
     weights: tuple[float, ...]
 
-    def predict(self, at: Points) -> Array:
-        """Shape (S, M)."""
-        return np.exp(self._logs(at)[0])
+    @cached_property
+    def _stack(self) -> Stack:
+        return Stack.of(self.fits)
 
-    def gradient(self, at: Points) -> Array:
-        """d loss / d h, shape (S, M, K)."""
-        mean, each = self._logs(at)
-        parts = (
-            w * fit.gradient(at) / np.exp(one)[:, :, None]
-            for w, fit, one in zip(self.weights, self.fits, each, strict=True)
-        )
-        return np.asarray(np.exp(mean)[:, :, None] * sum(parts))
+    def predict(self, at: Points) -> Array:
+        """Shape (M,)."""
+        return np.exp(np.array(self.weights) @ self._stack.logs(at))
 
     def disagreement(self, at: Points) -> Array:
-        """Standard deviation of the log-predictions over the members, shape (S, M)."""
-        mean, each = self._logs(at)
-        return np.sqrt(sum(w * (one - mean) ** 2 for w, one in zip(self.weights, each, strict=True)))
-
-    def _logs(self, at: Points) -> tuple[Array, list[Array]]:
-        each = [np.log(np.maximum(fit.predict(at), 1e-300)) for fit in self.fits]
-        return np.asarray(sum(w * one for w, one in zip(self.weights, each, strict=True))), each
+        """Standard deviation of the log-predictions over the members, shape (M,)."""
+        weights, each = np.array(self.weights), self._stack.logs(at)
+        return np.sqrt(weights @ (each - weights @ each) ** 2)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mixlab.folder import write_json
-from mixlab.laws.base import FitResult
+from mixlab.laws.base import FitResult, Member
 from mixlab.laws.blend import Recipe
 from mixlab.laws.chinchilla import optimum
 from mixlab.laws.isoflop import Profile, fit_isoflop
@@ -118,6 +118,8 @@ def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Pro
                 f"{row['weight']:.2f}" if row["weight"] else "baseline" if row["baseline"] else "-",
             )
         console.print(chosen)
+    if len(result.members) > 1:
+        console.print(_members(result.members))
     table = Table(
         title=f"{result.law} fitted to {result.target}: {result.rows} rows, {result.status}", title_justify="left"
     )
@@ -134,6 +136,20 @@ def _show(result: FitResult, selection: list[dict[str, Any]], profiles: list[Pro
             highlight=False,
         )
     console.print(f"objective {result.objective:.6g}", highlight=False)
+
+
+def _members(members: list[Member]) -> Table:
+    """Every member's parameters; they wrap, so that the table fits into any terminal."""
+    table = Table(title="members of the blend", title_justify="left")
+    table.add_column("law", max_width=22)
+    table.add_column("weight", justify="right")
+    table.add_column("error", justify="right")
+    table.add_column("parameters")
+    for one in members:
+        numbers = ", ".join(f"{name}={value:.4g}" for name, value in one.params.items())
+        error = _percent(one.transfer_error if one.transfer_error == one.transfer_error else None)
+        table.add_row(str(Recipe(one.law, one.emphasis, one.early)), f"{one.weight:.2f}", error, numbers)
+    return table
 
 
 def _percent(value: float | None) -> str:

@@ -78,9 +78,14 @@ class EffectiveData(ParametricLaw):
         return np.asarray(E + reducible)
 
     def gradient(self, theta: Array, at: Points) -> Array:
-        _, reducible, _, q, *_ = self._terms(theta, at)
+        return self.value_and_gradient(theta, at)[1]
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        E, reducible, _, q, _, _, _, worth = self._terms(theta, at)
+        value = np.asarray(E + reducible)
         if not at.mixture.shape[1]:
-            return np.zeros((len(theta), len(at), 0))
+            return value, np.zeros((len(theta), len(at), 0))
         beta = np.exp(theta[:, 3, None])
         if self.concave:
             # At a share of 0 the slope is infinite: take that of the smallest share.
@@ -88,8 +93,8 @@ class EffectiveData(ParametricLaw):
             slope = self._worth(theta, at).by_k / self._shares(theta, at).counted
         else:
             k = theta[:, None, HEAD : HEAD + at.mixture.shape[1]]
-            slope = np.exp(k - self._worth(theta, at).log_total[:, :, None])
-        return np.asarray((-beta * reducible * q)[:, :, None] * slope * self._shares(theta, at).by_h)
+            slope = np.exp(k - worth.log_total[:, :, None])
+        return value, np.asarray((-beta * reducible * q)[:, :, None] * slope * self._shares(theta, at).by_h)
 
     def prior(self, domains: int) -> tuple[Array, Array]:
         mean, deviation = super().prior(domains)

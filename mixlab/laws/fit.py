@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Model = Callable[[Array], tuple[Array, Array]]
 
 TOLERANCE = 1e-10  # relative fall of the objective over which the search goes on
-CACHED = 1 << 16  # numbers in the Jacobians of a block of problems: half a megabyte stays in a core's cache
+CACHED = 1 << 16  # numbers in the Jacobians of a pool of problems: half a megabyte stays in a core's cache
 PATIENCE = 3  # so many small falls in a row end it
 
 
@@ -76,94 +76,115 @@ def levenberg_marquardt(
     """
     problems, size = theta.shape
     mean, strength = prior if prior is not None else (np.zeros(size), np.zeros(theta.shape))
-    log_loss = np.broadcast_to(log_loss, weights.shape)
-    block = max(1, CACHED // (weights.shape[1] * size))
-    parts = [
-        _solve(
-            model,
-            log_loss[these],
-            weights[these],
-            np.clip(theta[these], lower, upper),
-            delta,
-            lower,
-            upper,
-            report,
-            mean,
-            strength[these],
-            max_iter,
-        )
-        for these in (slice(first, first + block) for first in range(0, problems, block))
-    ]
-    return Solution(
-        np.concatenate([part.theta for part in parts]),
-        np.concatenate([part.objective for part in parts]),
-        tuple(status for part in parts for status in part.status),
-    )
-
-
-def _solve(
-    model: Model,
-    log_loss: Array,
-    weights: Array,
-    theta: Array,
-    delta: float,
-    lower: Array,
-    upper: Array,
-    report: NDArray[np.bool_],
-    mean: Array,
-    strength: Array,
-    max_iter: int,
-) -> Solution:
-    """Problems whose Jacobians fit into the processor's cache together."""
-    count, size = theta.shape
-    damping = np.full(count, 1e-3)
-    value = np.full(count, np.inf)
-    small = np.zeros(count, dtype=int)
-    active = np.ones(count, dtype=bool)
-    log_model, jacobian = model(theta)
-    residual = log_model - log_loss
-    value = np.sum(weights * huber(residual, delta), axis=1) + penalty(theta, mean, strength)
-    for _ in range(max_iter):
-        index = np.flatnonzero(active)
-        if len(index) == 0:
-            break
-        r, J = residual[index], jacobian[index]
-        omega = weights[index] * np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300))
-        weighted = J * omega[:, :, None]
-        normal = np.matmul(weighted.transpose(0, 2, 1), J)
-        slope = np.matmul(weighted.transpose(0, 2, 1), r[:, :, None])[:, :, 0]
-        at = theta[index]
-        normal[:, np.arange(size), np.arange(size)] += strength[index]
-        slope += strength[index] * (at - mean)
-        # A parameter at its bound that would be pushed further out is held there.
-        held = ((at <= lower) & (slope > 0)) | ((at >= upper) & (slope < 0))
-        slope = np.where(held, 0.0, slope)
-        diagonal = np.einsum("spp->sp", normal)
-        scale = np.maximum(diagonal, 1e-12 * np.maximum(diagonal.max(axis=1, keepdims=True), 1e-300))
-        damped = normal * ~(held[:, :, None] | held[:, None, :])
-        damped[:, np.arange(size), np.arange(size)] = np.where(
-            held, 1.0, diagonal + damping[index, None] * scale + 1e-300
-        )
-        step = -np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
-        trial = np.clip(at + np.clip(step, -2.0, 2.0), lower, upper)
-        trial_log, trial_jacobian = model(trial)
-        trial_residual = trial_log - log_loss[index]
-        trial_value = np.sum(weights[index] * huber(trial_residual, delta), axis=1)
-        trial_value += penalty(trial, mean, strength[index])
-        better = trial_value < value[index]
-        fall = np.where(better, (value[index] - trial_value) / np.maximum(value[index], 1e-300), 0.0)
-        won = index[better]
-        theta[won], residual[won], jacobian[won] = trial[better], trial_residual[better], trial_jacobian[better]
-        value[won] = trial_value[better]
-        damping[index] = np.where(better, damping[index] * 0.2, damping[index] * 4.0).clip(1e-14, 1e14)
-        small[index] = np.where(fall < TOLERANCE, small[index] + better, 0)
-        stuck = damping[index] > 1e10
-        done = (small[index] >= PATIENCE) | stuck | (value[index] < 1e-25)
-        active[index[done]] = False
-    edge = ((theta <= lower + 1e-9) | (theta >= upper - 1e-9)) & report
-    hits = np.any(edge, axis=1)
-    status = tuple(BOUND_HIT if hits[s] else MAX_ITER if active[s] else CONVERGED for s in range(count))
+    task = _Task(model, np.broadcast_to(log_loss, weights.shape), weights, delta, lower, upper, mean, strength)
+    theta, value, converged = np.clip(theta, lower, upper), np.empty(problems), np.zeros(problems, dtype=bool)
+    room, queued = max(1, CACHED // (weights.shape[1] * size)), 0
+    pool = _begun(task, theta, np.arange(0))
+    while queued < problems or len(pool.index):
+        if len(pool.index) <= room // 2 and queued < problems:
+            newcomers = np.arange(queued, min(problems, queued + room - len(pool.index)))
+            pool, queued = pool.joined(_begun(task, theta, newcomers)), newcomers[-1] + 1
+        ended = _step(task, pool)
+        leaving = ended | (pool.steps >= max_iter)
+        if leaving.any():
+            gone = pool.index[leaving]
+            theta[gone], value[gone], converged[gone] = pool.theta[leaving], pool.value[leaving], ended[leaving]
+            pool = pool.kept(~leaving)
+    hits = np.any(((theta <= lower + 1e-9) | (theta >= upper - 1e-9)) & report, axis=1)
+    status = tuple(BOUND_HIT if hits[s] else CONVERGED if converged[s] else MAX_ITER for s in range(problems))
     return Solution(theta, value, status)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all problems share, and the rows' losses and weights and the prior's pull of each."""
+
+    model: Model
+    log_loss: Array
+    weights: Array
+    delta: float
+    lower: Array
+    upper: Array
+    mean: Array
+    strength: Array
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Problems under way, few enough that their Jacobians fit into the processor's cache; arrays change in place.
+
+    Attributes:
+        index: their numbers among all, shape (s,).
+        theta, residual, jacobian: where each is, shapes (s, P), (s, n), (s, n, P).
+        value: its objective there, shape (s,).
+        damping: its Levenberg-Marquardt parameter.
+        small: how many small falls it has had in a row.
+        steps: how many were tried.
+    """
+
+    index: NDArray[np.int64]
+    theta: Array
+    residual: Array
+    jacobian: Array
+    value: Array
+    damping: Array
+    small: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+    def kept(self, these: NDArray[np.bool_]) -> _Pool:
+        return _Pool(*(array[these] for array in vars(self).values()))
+
+    def joined(self, other: _Pool) -> _Pool:
+        return _Pool(*(np.concatenate(both) for both in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+def _begun(task: _Task, theta: Array, index: NDArray[np.int64]) -> _Pool:
+    """Problems at their starts."""
+    at = theta[index]
+    log_model, jacobian = task.model(at)
+    residual = log_model - task.log_loss[index]
+    count = len(index)
+    none = np.zeros(count, dtype=np.int64)
+    value = _objective(task, index, at, residual)
+    return _Pool(index, at, residual, jacobian, value, np.full(count, 1e-3), none, none.copy())
+
+
+def _objective(task: _Task, index: NDArray[np.int64], theta: Array, residual: Array) -> Array:
+    """What is minimised, shape (s,)."""
+    rows = np.sum(task.weights[index] * huber(residual, task.delta), axis=1)
+    return np.asarray(rows + penalty(theta, task.mean, task.strength[index]))
+
+
+def _step(task: _Task, pool: _Pool) -> NDArray[np.bool_]:
+    """Try one step of each problem in the pool; which of them have come to an end, shape (s,)."""
+    r, J, at, size = pool.residual, pool.jacobian, pool.theta, pool.theta.shape[1]
+    strength = task.strength[pool.index]
+    omega = task.weights[pool.index] * np.minimum(1.0, task.delta / np.maximum(np.abs(r), 1e-300))
+    weighted = (J * omega[:, :, None]).transpose(0, 2, 1)
+    normal = np.matmul(weighted, J)
+    slope = np.matmul(weighted, r[:, :, None])[:, :, 0]
+    normal[:, np.arange(size), np.arange(size)] += strength
+    slope += strength * (at - task.mean)
+    # A parameter at its bound that would be pushed further out is held there.
+    held = ((at <= task.lower) & (slope > 0)) | ((at >= task.upper) & (slope < 0))
+    slope = np.where(held, 0.0, slope)
+    diagonal = np.einsum("spp->sp", normal)
+    scale = np.maximum(diagonal, 1e-12 * np.maximum(diagonal.max(axis=1, keepdims=True), 1e-300))
+    damped = normal * ~(held[:, :, None] | held[:, None, :])
+    damped[:, np.arange(size), np.arange(size)] = np.where(held, 1.0, diagonal + pool.damping[:, None] * scale + 1e-300)
+    step = -np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
+    trial = np.clip(at + np.clip(step, -2.0, 2.0), task.lower, task.upper)
+    log_model, jacobian = task.model(trial)
+    residual = log_model - task.log_loss[pool.index]
+    value = _objective(task, pool.index, trial, residual)
+    better = value < pool.value
+    fall = np.where(better, (pool.value - value) / np.maximum(pool.value, 1e-300), 0.0)
+    pool.theta[better], pool.residual[better], pool.jacobian[better] = trial[better], residual[better], jacobian[better]
+    pool.value[better] = value[better]
+    pool.damping[:] = np.where(better, pool.damping * 0.2, pool.damping * 4.0).clip(1e-14, 1e14)
+    pool.small[:] = np.where(fall < TOLERANCE, pool.small + better, 0)
+    pool.steps[:] += 1
+    return np.asarray((pool.small >= PATIENCE) | (pool.damping > 1e10) | (pool.value < 1e-25))
 
 
 def best_of(solution: Solution, problems: int) -> Solution:

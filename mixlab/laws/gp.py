@@ -10,7 +10,7 @@ times log-normal priors. Away from the mixtures that were run both fade to nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from mixlab.laws.base import Array, Fit, Law, Observations, Points
+from mixlab.laws.parametric import NOISE
 
 SMALLEST_SHARE = 0.01
 SQRT5 = np.sqrt(5.0)
@@ -26,7 +27,9 @@ LENGTH_PRIOR = (np.log(3.0), 1.0)  # mean and standard deviation of log length-s
 SHARE_PRIOR = 1.0  # standard deviation of the logs of amplitude and noise around half the rows' scatter each
 TUNING_STEPS = 40
 TUNING_ROWS = 300  # more rows than this say little more about the kernel and cost their cube
+CACHED = 1 << 18  # covariances of as many fits at once as this many numbers hold
 JITTER = 1e-8  # of the signal's variance, for the factorisation
+WRONG = 10.0  # standard deviations of a residual beyond which a run must have gone wrong
 SUFFIX = "+gp"
 
 
@@ -84,21 +87,21 @@ class Kernel:
     """The sum of both kernels.
 
     Attributes:
-        length: log length-scales, shape (F,).
-        mixture, scale, noise: logs of the standard deviations of the two processes and of the noise.
+        length: log length-scales, shape (F,); (S, F) for S kernels at once, whose covariances are then (S, M, n).
+        mixture, scale, noise: logs of the standard deviations of the two processes and of the noise, shape () or (S,).
         mixtures: how many features are of the mixture.
     """
 
     length: Array
-    mixture: float
-    scale: float
-    noise: float
+    mixture: Array
+    scale: Array
+    noise: Array
     mixtures: int
 
     @classmethod
     def of(cls, packed: Array, mixtures: int) -> Kernel:
-        """From its F + 3 numbers."""
-        return cls(packed[:-3], float(packed[-3]), float(packed[-2]), float(packed[-1]), mixtures)
+        """From its F + 3 numbers, or from (S, F + 3)."""
+        return cls(packed[..., :-3], packed[..., -3], packed[..., -2], packed[..., -1], mixtures)
 
     @property
     def packed(self) -> Array:
@@ -107,12 +110,13 @@ class Kernel:
 
     def parts(self, a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Each kernel and its derivative by distance^2 between (M, F) and (n, F): twice two arrays (M, n)."""
-        a, b, m = a / np.exp(self.length), b / np.exp(self.length), self.mixtures
-        near = _squares(a[:, :m], b[:, :m])
-        if m == a.shape[1]:
+        scale, m = np.exp(-self.length)[..., None, :], self.mixtures
+        a, b = a * scale, b * scale
+        near = _squares(a[..., :m], b[..., :m])
+        if m == a.shape[-1]:
             nothing = np.zeros_like(near)
             return _matern(near, self.mixture), (nothing, nothing)
-        far = near + _squares(a[:, m:], b[:, m:])
+        far = near + _squares(a[..., m:], b[..., m:])
         return _matern(near, self.mixture), _matern(far, self.scale)
 
     def __call__(self, a: Array, b: Array) -> Array:
@@ -126,18 +130,33 @@ class Kernel:
 
 
 def _squares(a: Array, b: Array) -> Array:
-    return np.asarray(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
+    across = np.matmul(a, np.swapaxes(b, -1, -2))
+    return np.asarray(np.maximum((a**2).sum(-1)[..., :, None] + (b**2).sum(-1)[..., None, :] - 2 * across, 0))
 
 
-def _matern(square: Array, log_deviation: float) -> tuple[Array, Array]:
+def _matern(square: Array, log_deviation: Array) -> tuple[Array, Array]:
     far = SQRT5 * np.sqrt(square)
-    decay = np.exp(2 * log_deviation - far)
+    decay = np.exp(2 * log_deviation[..., None, None] - far)
     return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
 
 
-def _factor(covariance: Array, noise: float) -> Any:
+def _factor(covariance: Array, noise: Array) -> Any:
     top = np.exp(2 * noise) + JITTER * covariance[0, 0]
     return cho_factor(covariance + top * np.eye(len(covariance)), lower=True)
+
+
+def _tamed(residual: Array, used: NDArray[np.bool_]) -> Array:
+    """Residuals (S, n) without the excess of runs that went wrong, which a process would follow all the way."""
+    scatter = 1.4826 * np.nanmedian(np.where(used, np.abs(residual), np.nan), axis=1, keepdims=True)
+    most = np.maximum(WRONG * scatter, NOISE)
+    return np.clip(residual, -most, most)
+
+
+def _applied(covariance: Array, duals: Array) -> Array:
+    """What weights (S, n) make of covariances (M, n), the same for all, or (S, M, n): shape (S, M)."""
+    if covariance.ndim == 2:
+        return duals @ covariance.T
+    return np.asarray(np.matmul(covariance, duals[:, :, None])[:, :, 0])
 
 
 def tune(features: Array, mixtures: int, residual: Array, rng: np.random.Generator) -> Kernel:
@@ -200,13 +219,25 @@ class WithGaussianProcess:
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`; from a `start` the kernel is kept, so that resamples cost one factorisation together."""
-        centre = rows.centre
-        features = Features.of(rows.relative_to(centre))
-        Z = features(rows.relative_to(centre))
-        F, n = Z.shape[1], len(rows)
         P = self.law.size(len(rows.domains))
         base = self.law.fit(rows, weights, seed, None if start is None else start[:P])
-        residual = np.log(rows.loss) - np.log(base.predict(rows))
+        return self.follow(base, rows, weights, seed, start)
+
+    def follow(self, base: Fit, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
+        """S fits of the law, each with a process that follows its residuals.
+
+        Args:
+            base: S fits of the law beneath, or of this law, whose processes are then replaced.
+            rows, weights: those of the fits.
+            seed: of the rows on which kernels are tuned.
+            start: whose kernel is kept; absent: fits of the same rows share one, tuned for the first of them.
+        """
+        rows_seen = rows.relative_to(base.centre)
+        features = Features.of(rows_seen)
+        Z = features(rows_seen)
+        F, n = Z.shape[1], len(rows)
+        base = replace(base, law=self.law, theta=base.theta[:, : self.law.size(len(rows.domains))])
+        residual = _tamed(np.log(rows.loss) - np.log(base.predict(rows)), weights > 0)
         masks, group = np.unique(weights > 0, axis=0, return_inverse=True)
         duals, kernels = np.zeros((len(weights), n)), np.zeros((len(weights), F + 3))
         for index, mask in enumerate(masks):
@@ -219,8 +250,7 @@ class WithGaussianProcess:
             duals[np.ix_(these, mask)] = cho_solve(factor, residual[np.ix_(these, mask)].T).T
             kernels[these] = kernel.packed
         law = WithGaussianProcess(self.law, features, Z, self.name)
-        theta = np.concatenate([base.theta, duals, kernels], axis=1)
-        return Fit(law, theta, centre, base.objective, base.status, rows.domains)
+        return replace(base, law=law, theta=np.concatenate([base.theta, duals, kernels], axis=1))
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
@@ -228,10 +258,14 @@ class WithGaussianProcess:
 
     def gradient(self, theta: Array, at: Points) -> Array:
         """(S, M, K)."""
-        process, slope = self._process(theta, at), self._slope(theta, at)
-        base = self._law_part(theta, at)
-        by_law = self.law.gradient(theta[:, : self._split(theta)[0]], at)
-        return np.asarray(np.exp(process)[:, :, None] * (by_law + base[:, :, None] * slope))
+        return self.value_and_gradient(theta, at)[1]
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        base, by_law = self.law.value_and_gradient(theta[:, : self._split(theta)[0]], at)
+        process, slope = self._process_and_slope(theta, at)
+        grown = np.exp(process)
+        return base * grown, np.asarray(grown[:, :, None] * (by_law + base[:, :, None] * slope))
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The law's parameters, and the standard deviations of the process and of the noise around it."""
@@ -258,39 +292,57 @@ class WithGaussianProcess:
     def _law_part(self, theta: Array, at: Points) -> Array:
         return self.law.predict(theta[:, : self._split(theta)[0]], at)
 
-    def _kernels(self, theta: Array) -> list[tuple[Kernel, NDArray[np.int64]]]:
-        """The distinct kernels of the fits, and which fits have each."""
+    def shares_rows(self, other: WithGaussianProcess) -> bool:
+        """Whether fits of both refer to the same rows, so that their thetas may be stacked."""
         assert self._features is not None
+        assert self._rows is not None
+        assert other._features is not None
+        assert other._rows is not None
+        ours, theirs = (*vars(self._features).values(), self._rows), (*vars(other._features).values(), other._rows)
+        return self.law is other.law and all(map(np.array_equal, ours, theirs))
+
+    def _kernels(self, theta: Array, points: int) -> list[tuple[Kernel, slice]]:
+        """The fits in parts: all, where they have one kernel, else with a kernel each, as many as a cache holds."""
+        assert self._features is not None
+        assert self._rows is not None
         packed, mixtures = theta[:, self._split(theta)[1] :], self._features.mixtures
-        if np.all(packed == packed[0]):  # a search asks one fit at a time: sorting would be most of the work
-            return [(Kernel.of(packed[0], mixtures), np.arange(len(packed)))]
-        packed, group = np.unique(packed, axis=0, return_inverse=True)
-        return [(Kernel.of(one, mixtures), np.flatnonzero(group.ravel() == i)) for i, one in enumerate(packed)]
+        if np.all(packed == packed[0]):
+            return [(Kernel.of(packed[0], mixtures), slice(None))]
+        step = max(1, CACHED // (points * len(self._rows)))
+        parts = [slice(first, first + step) for first in range(0, len(theta), step)]
+        return [(Kernel.of(packed[these], mixtures), these) for these in parts]
 
     def _process(self, theta: Array, at: Points) -> Array:
         """The process, shape (S, M)."""
         assert self._features is not None
         assert self._rows is not None
-        begin, end = self._split(theta)
-        Z, value = self._features(at), np.zeros((len(theta), len(at)))
-        for kernel, these in self._kernels(theta):
-            value[these] = theta[these, begin:end] @ kernel(Z, self._rows).T
+        Z, duals = self._features(at), self._duals(theta)
+        value = np.empty((len(theta), len(at)))
+        for kernel, these in self._kernels(theta, len(at)):
+            value[these] = _applied(kernel(Z, self._rows), duals[these])
         return np.asarray(value * self._fade(at))
 
-    def _slope(self, theta: Array, at: Points) -> Array:
-        """The derivative of the process by h, shape (S, M, K)."""
+    def _process_and_slope(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """The process, shape (S, M), and its derivative by h, shape (S, M, K)."""
         assert self._features is not None
         assert self._rows is not None
+        Z, by_share, duals = self._features(at), self._features.slope(at), self._duals(theta)
+        domains = np.flatnonzero(self._features.used[:-2])
+        value, slope = np.empty((len(theta), len(at))), np.zeros((len(theta), *at.mixture.shape))
+        for kernel, these in self._kernels(theta, len(at)):
+            (first, first_slope), (second, second_slope) = kernel.parts(Z, self._rows)
+            value[these] = _applied(first + second, duals[these])
+            pulled = (first_slope + second_slope) * duals[these, None, :]
+            moved = 2 * (Z * pulled.sum(-1, keepdims=True) - pulled @ self._rows)
+            moved = moved * np.exp(-2 * kernel.length)[..., None, :] * by_share
+            slope[these, :, domains] = moved[:, :, : len(domains)]
+        fade = self._fade(at)
+        return np.asarray(value * fade), np.asarray(slope * fade[:, None])
+
+    def _duals(self, theta: Array) -> Array:
+        """Dual weights of the rows, shape (S, n)."""
         begin, end = self._split(theta)
-        Z, by_share = self._features(at), self._features.slope(at)
-        domains, slope = np.flatnonzero(self._features.used[:-2]), np.zeros((len(theta), *at.mixture.shape))
-        for kernel, these in self._kernels(theta):
-            (_, first), (_, second) = kernel.parts(Z, self._rows)
-            for s in these:
-                pulled = (first + second) * theta[s, begin:end]
-                moved = 2 * (Z * pulled.sum(1, keepdims=True) - pulled @ self._rows) / np.exp(2 * kernel.length)
-                slope[s][:, domains] = (moved * by_share)[:, : len(domains)]
-        return np.asarray(slope * self._fade(at)[:, None])
+        return theta[:, begin:end]
 
     def _fade(self, at: Points) -> Array:
         """See `Features.fade`; where there is no law beneath it, the process is all there is, and stays."""

@@ -77,6 +77,10 @@ class ParametricLaw(ABC):
         """(S, M)."""
         return self.evaluate(theta, at)[0]
 
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        return self.predict(theta, at), self.gradient(theta, at)
+
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fit:
         """See `Law.fit`."""
         centre = rows.centre

@@ -50,6 +50,10 @@ class Linear:
         """(S, M, K)."""
         return self.predict(theta, at)[:, :, None] * theta[:, None, : at.mixture.shape[1]]
 
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        return self.predict(theta, at), self.gradient(theta, at)
+
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Slopes of log L."""
         names = [*(f"t.{name}" for name in domains), "log_params", "log_tokens", "intercept"]
@@ -85,6 +89,10 @@ class Constant:
     def gradient(self, theta: Array, at: Points) -> Array:
         """(S, M, K), all 0."""
         return np.zeros((len(theta), *at.mixture.shape))
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        return self.predict(theta, at), self.gradient(theta, at)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The mean."""
@@ -141,6 +149,10 @@ class GradientBoosting:
     def gradient(self, theta: Array, at: Points) -> Array:
         """Zero almost everywhere: a search must sample."""
         return np.zeros((len(theta), *at.mixture.shape))
+
+    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
+        """(S, M) and (S, M, K)."""
+        return self.predict(theta, at), self.gradient(theta, at)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Trees have no parameters to report."""

@@ -1,6 +1,7 @@
 """`auto`: the mean of the laws that predict best what they have not seen. Never by in-sample error.
 
-Every law that the rows can carry is tried with several recipes, and each is refitted to every validation split. Those
+Every law that the rows can carry is tried with several recipes, and each is refitted to every validation split in the
+same solve as to all rows. Those
 whose error there is within a factor of two of the best count alike: estimated weights seldom beat equal ones (Stock and
 Watson 2004 call it the forecast combination puzzle), the less so where validation cannot show the target's scale.
 Baselines are tried beside them and never blended in: what they extrapolate to is an edge or a corner.
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.errors import FitError
-from mixlab.laws.base import Array
+from mixlab.laws.base import Array, Fit
 from mixlab.laws.blend import Recipe
 from mixlab.laws.bootstrap import groups_of_mixtures
+from mixlab.laws.gp import WithGaussianProcess
 from mixlab.laws.registry import get_law
 from mixlab.laws.support import SPARE_ROWS, Data, require_support, states_supply, varying
 from mixlab.laws.transfer import Split, TransferError, log_errors, make_splits, measure
@@ -88,6 +90,31 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class _Tried:
+    """A recipe's fits.
+
+    Attributes:
+        recipe: what was fitted.
+        fits: by target, to the rows of each split.
+        whole: by target, to all rows.
+    """
+
+    recipe: Recipe
+    fits: dict[str, Fit]
+    whole: dict[str, Fit]
+
+    def predicted(self, data: Data) -> dict[str, Array]:
+        """By target, of every row by the fit to each split, shape (S, n); NaN where the target is missing."""
+        found = {}
+        for target, fit in self.fits.items():
+            here = data.measured(target)
+            found[target] = np.full((len(fit.theta), len(here)), np.nan)
+            if len(fit.theta):
+                found[target][:, here] = fit.predict(data.of(target))
+        return found
+
+
+@dataclass(frozen=True)
 class Choice:
     """What is blended for each target, and how it did on rows it had not seen.
 
@@ -95,12 +122,14 @@ class Choice:
         members: by target, recipes and their weights.
         transfer: by target, the blend's error.
         objective: the objective's error.
+        whole: by target and recipe, the fit to all rows of each that was tried.
         candidates: all that were tried, by weight, then error; empty when the law was named.
     """
 
     members: dict[str, tuple[tuple[Recipe, float], ...]]
     transfer: dict[str, TransferError]
     objective: TransferError
+    whole: dict[str, dict[Recipe, Fit]]
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -114,12 +143,14 @@ def named(law: str, data: Data, seed: int) -> Choice:
     for target in data.losses:
         require_support(recipe.form, data.of(target))
     splits = _splits(data, recipe.form.free(data.rows), seed)
-    predicted = _tried([recipe], data, splits, seed)[0]
+    tried = _tried([recipe], data, splits, seed)
+    predicted = tried[0].predicted(data)
     transfer = {target: measure(splits, predicted[target], data.losses[target]) for target in data.losses}
     return Choice(
         dict.fromkeys(data.losses, ((recipe, 1.0),)),
         transfer,
         measure(splits, _combined(predicted, data), data.total),
+        _whole(tried, data),
     )
 
 
@@ -143,10 +174,11 @@ def weigh(data: Data, seed: int) -> Choice:
         for emphasis in (EMPHASES if scaled and get_law(name).takes else EMPHASES[:1])
     ]
     laws_only = np.array([bool(recipe.form.takes) for recipe in recipes])
-    judged = predicted = _tried(recipes, data, splits, seed)
+    tried = _tried(recipes, data, splits, seed)
+    judged = predicted = [one.predicted(data) for one in tried]
     if not scaled:
-        recipes = [recipe.with_process() for recipe in recipes]
-        predicted = _tried(recipes, data, splits, seed)
+        tried = [_following(one, data, splits, seed) for one in tried]
+        recipes, predicted = [one.recipe for one in tried], [one.predicted(data) for one in tried]
     members, weights, blends, transfer = {}, {}, {}, {}
     for target, observed in data.losses.items():
         weights[target] = _weights(splits, np.array([one[target] for one in judged]), observed, laws_only)
@@ -159,7 +191,13 @@ def weigh(data: Data, seed: int) -> Choice:
         for r, one, w in zip(recipes, predicted, mean_weight, strict=True)
     ]
     ranked = sorted(candidates, key=lambda one: (one.baseline, -one.weight, one.error.score))
-    return Choice(members, transfer, measure(splits, _combined(blends, data), data.total), tuple(ranked))
+    objective = measure(splits, _combined(blends, data), data.total)
+    return Choice(members, transfer, objective, _whole(tried, data), tuple(ranked))
+
+
+def _whole(tried: Sequence[_Tried], data: Data) -> dict[str, dict[Recipe, Fit]]:
+    """By target and recipe, the fit to all rows."""
+    return {target: {one.recipe: one.whole[target] for one in tried} for target in data.losses}
 
 
 def _carried(data: Data) -> list[str]:
@@ -215,32 +253,59 @@ def _many_evaluations(data: Data) -> bool:
     return bool(np.median(counts) >= MANY_EVALUATIONS and np.ptp(data.rows.tokens) > 0)
 
 
-def _tried(recipes: Sequence[Recipe], data: Data, splits: Sequence[Split], seed: int) -> list[dict[str, Array]]:
-    """For each recipe, by target, the predictions of all rows by its fit to each split, shape (S, n)."""
-    found: list[dict[str, Array]] = []
+def _tried(recipes: Sequence[Recipe], data: Data, splits: Sequence[Split], seed: int) -> list[_Tried]:
+    """Each recipe's fits to each split and to all rows."""
+    found: list[_Tried] = []
     for _, group in groupby(recipes, lambda recipe: recipe.law):  # the recipes of one law are solved together
         together = list(group)
-        tried = {target: _tried_together(together, data, target, splits, seed) for target in data.losses}
-        found += [{target: tried[target][i] for target in tried} for i in range(len(together))]
+        solved = {target: _solved(together, data, target, splits, seed) for target in data.losses}
+        for i, recipe in enumerate(together):
+            fits = {target: each[i] for target, each in solved.items()}
+            found.append(_Tried(recipe, {t: one[0] for t, one in fits.items()}, {t: one[1] for t, one in fits.items()}))
     return found
 
 
-def _tried_together(
+def _solved(
     recipes: Sequence[Recipe], data: Data, target: str, splits: Sequence[Split], seed: int
-) -> list[Array]:
-    """The same for recipes of one law and one target."""
+) -> list[tuple[Fit, Fit]]:
+    """For each recipe of one law, its fits to the splits' rows and its fit to all rows of the target."""
+    rows = data.of(target)
+    law, every = recipes[0].form, np.ones((1, len(rows)))
+    # The search begins where the fit to all rows, weighed alike, ends: many starts each would find the same places.
+    first = law.fit(rows, every, seed)
+    weights = [_weights_of(recipe, data, target, splits) for recipe in recipes]
+    together = law.fit(rows, np.concatenate(weights), seed, first.theta[0])
+    found, S = [], len(splits)
+    for own, each in zip(weights, range(0, len(together.theta), S + 1), strict=True):
+        whole = together.one(each + S)
+        if np.ptp(own[S]) == 0:
+            whole = first
+        elif isinstance(law, WithGaussianProcess):
+            whole = law.follow(whole, rows, own[S:], seed)  # a kernel of its own, not that of `first`
+        found.append((together.some(slice(each, each + S)), whole))
+    return found
+
+
+def _weights_of(recipe: Recipe, data: Data, target: str, splits: Sequence[Split]) -> Array:
+    """Weights of the target's rows in the fit to each split, then in that to all rows, shape (S + 1, n)."""
     here = data.measured(target)
-    rows, flops = data.of(target), data.flops[here]
-    found = np.full((len(recipes), len(splits), len(here)), np.nan)
-    if splits:
-        masks = np.array([split.fit[here] for split in splits], dtype=float)
-        weights = np.concatenate([recipe.weights(rows, flops, masks) for recipe in recipes])
-        law = recipes[0].form
-        # The search begins where the fit to all rows ends; many starts for every split would find the same place.
-        start = law.fit(rows, np.ones((1, len(rows))), seed).theta[0]
-        predicted = law.fit(rows, weights, seed, start).predict(rows)
-        found[:, :, here] = predicted.reshape(len(recipes), len(splits), -1)
-    return list(found)
+    masks = np.array([*(split.fit[here] for split in splits), np.ones(here.sum())], dtype=float)
+    return recipe.weights(data.of(target), data.flops[here], masks)
+
+
+def _following(tried: _Tried, data: Data, splits: Sequence[Split], seed: int) -> _Tried:
+    """The same law with a process that follows the residuals of each fit, with the kernel of all rows."""
+    recipe = tried.recipe.with_process()
+    if recipe == tried.recipe:
+        return tried
+    law = recipe.form
+    assert isinstance(law, WithGaussianProcess)
+    fits, whole = {}, {}
+    for target in data.losses:
+        rows, weights = data.of(target), _weights_of(recipe, data, target, splits)
+        whole[target] = law.follow(tried.whole[target], rows, weights[-1:], seed)
+        fits[target] = law.follow(tried.fits[target], rows, weights[:-1], seed, whole[target].theta[0])
+    return _Tried(recipe, fits, whole)
 
 
 def _weights(splits: Sequence[Split], predicted: Array, observed: Array, laws_only: NDArray[np.bool_]) -> Array:

@@ -15,6 +15,7 @@ from mixlab.runs import RunTable
 SPARE_ROWS = 3
 MIN_ROWS = 3
 VARIES = 1e-9
+TOGETHER = 0.995  # correlation of log N and log D from which on one says all about the other
 REPEATS = 0.05  # share of a row's tokens seen before: what fewer repeats can do to a loss is lost in its noise
 
 
@@ -60,7 +61,7 @@ def observe(table: RunTable, objective: Mapping[str, float], params_column: str 
     """The rows of a table as arrays: each target keeps the rows where it was measured, whatever the others lack.
 
     Raises:
-        FitError: when a target was measured in fewer than 3 rows.
+        FitError: when a target was measured in fewer than 3 rows, or is the same in all.
         RunTableError: when a column is missing, or a loss is not positive.
     """
     warnings = list(table.notes)
@@ -71,6 +72,11 @@ def observe(table: RunTable, objective: Mapping[str, float], params_column: str 
             raise FitError(
                 f"a fit needs at least {MIN_ROWS} rows with a finite `{name}`, but {count} have one",
                 "add runs, or choose another --target",
+            )
+        if np.nanmin(loss) == np.nanmax(loss):
+            raise FitError(
+                f"`{name}` is {np.nanmin(loss):g} in all {count} rows that have it: there is nothing to learn from",
+                "check the column, or choose another --target",
             )
         if count < len(table):
             warnings.append(f"`{name}` is missing in {len(table) - count} rows: it is fitted to the other {count}")
@@ -136,6 +142,13 @@ def varying(rows: Observations) -> frozenset[str]:
     return frozenset(found)
 
 
+def apart(rows: Observations) -> bool:
+    """Whether N and D vary apart from each other, so that the rows say how to split a budget between them."""
+    if min(np.ptp(rows.x), np.ptp(rows.y)) <= VARIES:
+        return False
+    return bool(abs(np.corrcoef(rows.x, rows.y)[0, 1]) < TOGETHER)
+
+
 def states_supply(rows: Observations) -> bool:
     """Whether the unique tokens of some text are known."""
     return bool(np.isfinite(rows.unique).any())
@@ -182,8 +195,11 @@ def require_support(law: Law, rows: Observations) -> None:
         distinct_mixtures = np.unique(rows.mixture.round(6), axis=0)
         rank = int(np.linalg.matrix_rank(distinct_mixtures - distinct_mixtures.mean(axis=0), tol=1e-3))
         if rank < K - 1:
+            still = [rows.domains[k] for k in np.flatnonzero(np.ptp(distinct_mixtures, axis=0) == 0)]
             raise FitError(
                 f"the {len(distinct_mixtures)} mixtures of {K} domains must vary in {K - 1} directions, "
                 f"but vary in {rank}",
-                "add mixtures that move each domain's weight by itself (a Dirichlet or Sobol design does)",
+                f"the weight of {', '.join(still)} never varies: vary it, or leave its column out where it is 0"
+                if still
+                else "add mixtures that move each domain's weight by itself (a Dirichlet or Sobol design does)",
             )

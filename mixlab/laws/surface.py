@@ -10,21 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.linalg import block_diag
 
 from mixlab.errors import ConfigError, FitError
-from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Observations, Points
+from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Member, Observations, Points
 from mixlab.laws.blend import Blend, Recipe, Resamples
 from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.parametric import ParametricLaw
 from mixlab.laws.select import Candidate, Choice, named, weigh
-from mixlab.laws.support import Data, observe
+from mixlab.laws.stack import Stack
+from mixlab.laws.support import Data, apart, observe
 from mixlab.laws.transfer import TransferError
 from mixlab.runs import RunTable
+
+FAR = 0.2  # log-error from which on a row may be far off
+FAR_SCATTERS = 10.0  # and so many standard deviations of the others
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,27 @@ class Draw:
 
     def predict_at(self, at: Points) -> Array:
         """The objective at each point, shape (M,)."""
-        return np.asarray(sum(weight * self.blends[name].predict(at)[0] for name, weight in self.weights.items()))
+        return np.asarray(self._weights @ np.exp(self._shares @ self._stack.logs(at)))
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
-        """d objective / d h at one point, shape (K,)."""
-        at = Points.make(mixture, params, tokens, len(self.domains), self.unique)
-        return np.asarray(sum(weight * self.blends[name].gradient(at)[0, 0] for name, weight in self.weights.items()))
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """The objective at one point, and d objective / d h there, shape (K,)."""
+        logs, slopes = self._stack.logs_and_slopes(Points.make(mixture, params, tokens, len(self.domains), self.unique))
+        each = self._weights * np.exp(self._shares @ logs[:, 0])
+        return float(each.sum()), np.asarray((each @ self._shares) @ slopes[:, 0])
+
+    @cached_property
+    def _stack(self) -> Stack:
+        """The members of all blends."""
+        return Stack.of([fit for name in self.weights for fit in self.blends[name].fits])
+
+    @cached_property
+    def _shares(self) -> Array:
+        """Weights of the members in each target's mean of logs, shape (targets, members)."""
+        return block_diag(*(np.array(self.blends[name].weights) for name in self.weights))
+
+    @cached_property
+    def _weights(self) -> Array:
+        return np.array(list(self.weights.values()))
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,7 @@ class Surface:
         selection: the candidates with weights and transfer errors, best first; empty when the law was named.
         support: distinct mixtures that were run, shape (m, K).
         params_range, tokens_range, max_flops, max_epochs: what was run.
-        sized: whether a law tells model sizes apart, so that N can be searched.
+        sized: whether the rows and the law tell how to split a budget between N and D, so that N can be searched.
         unique: U, the supply at which the objective is asked: unique tokens by domain, shape (K,), or of all text,
             shape (1,), without mixtures; `inf` where not known. It may differ by point: (M, K) or (M, 1).
         choice: the members of each target's blend, and their errors on rows that they had not seen.
@@ -109,11 +130,11 @@ class Surface:
     def predict_targets(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> dict[str, Array]:
         """The loss of every target by column, each (M,)."""
         at = self._points(mixture, params, tokens)
-        return {name: blend.predict(at)[0] for name, blend in self.point.blends.items()}
+        return {name: blend.predict(at) for name, blend in self.point.blends.items()}
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
-        """d objective / d h, shape (K,)."""
-        return self.point.gradient(mixture, params, tokens)
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """The objective at one point, and d objective / d h there, shape (K,)."""
+        return self.point.value_and_gradient(mixture, params, tokens)
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
         """The objective under every bootstrap draw, shape (B, M)."""
@@ -151,7 +172,7 @@ class Surface:
         if target is not None and target not in self.point.blends:
             raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.blends)}")
         weights = self.objective if target is None else {target: 1.0}
-        mean = np.asarray(sum(weight * self.point.blends[name].predict(at)[0] for name, weight in weights.items()))
+        mean = np.asarray(sum(weight * self.point.blends[name].predict(at) for name, weight in weights.items()))
         if kind == "confidence":
             if not self.bootstrap:
                 return mean, mean
@@ -168,7 +189,7 @@ class Surface:
         }
         # The members of all targets err together, so their disagreements add without cancelling.
         apart = sum(
-            weight * blend.predict(at)[0] * blend.disagreement(at)[0]
+            weight * blend.predict(at) * blend.disagreement(at)
             for name, weight in weights.items()
             for blend in (self.point.blends[name],)
         )
@@ -215,13 +236,14 @@ def fit_surface(
     blends, resamples, results = {}, {}, {}
     for target, members in choice.members.items():
         observed, flops = data.of(target), data.flops[data.measured(target)]
-        kept, fits, passed_over = _converged(members, choice.candidates, observed, flops, target, seed)
+        kept, fits, passed_over = _converged(members, choice, target)
         warnings += passed_over
         blends[target] = blend = Blend(tuple(fits), tuple(weight for _, weight in kept))
+        warnings += _misfits(blend, observed, target)
         if bootstrap:
             resamples[target] = _resampled(kept, blend, observed, flops, bootstrap, seed)
         several = _refitted(kept[0][0], fits[0], observed, flops, parameter_draws, seed) if parameter_draws else None
-        results[target] = _result(fits[0], several, observed, target)
+        results[target] = replace(_result(fits[0], several, observed, target), members=_members(kept, fits, choice))
         if results[target].status == ILL_CONDITIONED:
             warnings.append(
                 f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
@@ -260,12 +282,7 @@ def fit_surface(
 
 
 def _converged(
-    members: Sequence[tuple[Recipe, float]],
-    candidates: Sequence[Candidate],
-    rows: Observations,
-    flops: Array,
-    target: str,
-    seed: int,
+    members: Sequence[tuple[Recipe, float]], choice: Choice, target: str
 ) -> tuple[list[tuple[Recipe, float]], list[Fit], list[str]]:
     """The members whose fit to all rows converges, with weights that sum to 1, their fits, and what is passed over.
 
@@ -275,11 +292,11 @@ def _converged(
     kept: list[tuple[Recipe, float]] = []
     fits, passed_over = [], []
     # Where no member converges, the best of the other candidates that does.
-    others = [(one.recipe, 1.0) for one in candidates if not one.baseline and one.recipe not in dict(members)]
+    others = [(one.recipe, 1.0) for one in choice.candidates if not one.baseline and one.recipe not in dict(members)]
     for recipe, weight in (*members, *others):
         if kept and (recipe, weight) not in members:
             break
-        fit = recipe.fit(rows, flops, np.ones((1, len(rows))), seed)
+        fit = choice.whole[target][recipe]
         if fit.status[0] == CONVERGED:
             kept.append((recipe, weight))
             fits.append(fit)
@@ -293,6 +310,42 @@ def _converged(
         )
     total = sum(weight for _, weight in kept)
     return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
+
+
+def _members(kept: Sequence[tuple[Recipe, float]], fits: Sequence[Fit], choice: Choice) -> list[Member]:
+    """The members of one target's blend, in their order."""
+    errors = {one.recipe: one.error.score for one in choice.candidates}
+    return [
+        Member(
+            recipe.law, recipe.emphasis, recipe.early, weight, errors.get(recipe, choice.objective.score), fit.natural()
+        )
+        for (recipe, weight), fit in zip(kept, fits, strict=True)
+    ]
+
+
+def _misfits(blend: Blend, rows: Observations, target: str) -> list[str]:
+    """Rows that lie far from the fit, in words.
+
+    Raises:
+        FitError: when the fit does not follow the rows at all.
+    """
+    predicted = blend.predict(rows)
+    if stats.kendalltau(predicted, rows.loss).statistic <= 0:
+        raise FitError(
+            f"`{target}` does not follow the laws, in which a loss falls with size and tokens: where they expect less, "
+            "it is no lower",
+            "check the column: an accuracy is no loss (--law two-step), and runs that diverged belong out (--where)",
+        )
+    error = np.log(rows.loss / predicted)
+    far = np.abs(error) > max(FAR, FAR_SCATTERS * 1.4826 * float(np.median(np.abs(error))))
+    if not far.any():
+        return []
+    worst, count = int(np.argmax(np.abs(error))), np.count_nonzero(far)
+    lie = "row lies" if count == 1 else "rows lie"
+    return [
+        f"{count} {lie} far from the fit of {target} (one is {rows.loss[worst]:.4g} where "
+        f"{predicted[worst]:.4g} is expected): if these runs went wrong, leave them out with --where"
+    ]
 
 
 def _resampled(
@@ -333,16 +386,16 @@ def _without_validation(choice: Choice, blends: Mapping[str, Blend], data: Data)
         size = np.abs(np.log(predicted[here]) - np.log(observed[here]))
         return TransferError(float("nan"), float("nan"), {"sample": float(np.quantile(size, 0.9))}, {})
 
-    predicted = {target: blend.predict(data.rows)[0] for target, blend in blends.items()}
+    predicted = {target: blend.predict(data.rows) for target, blend in blends.items()}
     total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))
     by_target = {target: error(predicted[target], data.losses[target]) for target in blends}
-    return Choice(choice.members, by_target, error(total, data.total), choice.candidates)
+    return replace(choice, transfer=by_target, objective=error(total, data.total))
 
 
 def _knows_sizes(choice: Choice, rows: Observations) -> bool:
-    """Whether N varies and some member looks at it."""
+    """Whether N varies apart from D and some member looks at it."""
     forms = [recipe.form for members in choice.members.values() for recipe, _ in members]
-    return bool(np.ptp(rows.x) > 0) and any("params" in form.takes or not form.takes for form in forms)
+    return apart(rows) and any("params" in form.takes or not form.takes for form in forms)
 
 
 def _better_baselines(candidates: Sequence[Candidate], blend: TransferError) -> list[str]:

@@ -13,7 +13,7 @@ from mixlab.search.recommend import Recommendation, recommend
 def frontier(surface: Surface, problem: Problem, budgets: Sequence[float]) -> list[Recommendation]:
     """One recommendation per budget, each searched from the one before.
 
-    Losses have their intervals, optima have none: those cost a search per draw.
+    Losses have their intervals, optima have none and no baselines: those cost a search per draw, and for each.
     """
     answers: list[Recommendation] = []
     for budget in budgets:
@@ -26,6 +26,7 @@ def frontier(surface: Surface, problem: Problem, budgets: Sequence[float]) -> li
                 cost=problem.cost,
                 prior=problem.prior,
                 start=start,
+                compare=False,
                 draws=0,
                 seed=problem.seed,
             )

@@ -32,8 +32,8 @@ class SurfaceLike(Protocol):
         """(M, K), N, D -> (M,)."""
         ...
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> Array:
-        """(K,) -> (K,)."""
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """(K,) -> the value and its gradient (K,)."""
         ...
 
 
@@ -69,30 +69,33 @@ def minimise_mixture(
     K = len(space.names)
     anchor = np.maximum((prior or space.uniform(tokens)).array(space.names), SMALLEST)
 
-    def value(h: Array) -> float:
-        divergence = kl * float(np.sum(h * np.log(np.maximum(h, SMALLEST) / anchor))) if kl else 0.0
-        return float(surface.predict(h, params, tokens)[0]) + divergence
+    def each_value(points: Array) -> Array:
+        divergence = np.sum(points * np.log(np.maximum(points, SMALLEST) / anchor), axis=1) if kl else 0.0
+        return np.asarray(surface.predict(points, params, tokens) + kl * divergence)
 
-    def slope(h: Array) -> Array:
-        gradient = surface.gradient(h, params, tokens)
-        return gradient + kl * (np.log(np.maximum(h, SMALLEST) / anchor) + 1) if kl else gradient
+    def value_and_slope(h: Array) -> tuple[float, Array]:
+        value, slope = surface.value_and_gradient(h, params, tokens)
+        if not kl:
+            return value, slope
+        log_ratio = np.log(np.maximum(h, SMALLEST) / anchor)
+        return value + kl * float(np.sum(h * log_ratio)), slope + kl * (log_ratio + 1)
 
     given = [start.array(space.names) for start in starts]
     if explore or not given:
         given += [np.full(K, 1 / K), *rng.dirichlet(np.ones(K), max(0, RANDOM_STARTS - len(given)))]
     points = space.project(np.array(given), tokens)
-    smooth = bool(np.any(surface.gradient(points[0], params, tokens) != 0))
+    smooth = bool(np.any(surface.value_and_gradient(points[0], params, tokens)[1] != 0))
     if not smooth:
         samples = space.project(rng.dirichlet(np.ones(K), SAMPLES), tokens)
         order = np.argsort(surface.predict(samples, params, tokens), kind="stable")
         points = np.concatenate([points, samples[order[:64]]])
     candidates = list(points)
-    first = np.argsort([value(point) for point in points], kind="stable")[:BEST_STARTS]
+    first = np.argsort(each_value(points), kind="stable")[:BEST_STARTS]
     for point in points[first] if smooth else ():
         found = minimize(
-            value,
+            value_and_slope,
             point,
-            jac=slope,
+            jac=True,
             method="SLSQP",
             bounds=list(zip(lower, upper, strict=True)),
             constraints={"type": "eq", "fun": lambda h: h.sum() - 1, "jac": np.ones_like},
@@ -100,7 +103,7 @@ def minimise_mixture(
         )
         if np.all(np.isfinite(found.x)):
             candidates.append(space.project(found.x, tokens))
-    values = [value(candidate) for candidate in candidates]
+    values = each_value(np.array(candidates))
     if not smooth:
         # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
         best = np.mean(candidates[-64:], axis=0)

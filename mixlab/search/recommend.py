@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, FitError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs import RunTable
@@ -133,6 +133,7 @@ def recommend(
     kl: float = 0.0,
     prior: Mixture | None = None,
     start: Mixture | None = None,
+    compare: bool = True,
     draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
 ) -> Recommendation:
@@ -149,18 +150,28 @@ def recommend(
         kl: weight of KL(h || prior).
         prior: what the KL term pulls to, and a start of the search.
         start: an answer at a budget nearby, from which alone to search.
+        compare: also say what the baselines come to, each at its own best size.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
 
     Raises:
         InfeasibleError: when no mixture keeps bounds and caps.
+        FitError: when the size alone is asked for, and the runs do not vary it apart from the tokens.
     """
     warnings = list(surface.warnings)
     if params is None and tokens is not None:
         params = _params_for(cost, flops, tokens)
     elif params is None and not surface.sized:
         params = surface.params_range[1]
-        warnings.append(f"the law `{surface.law}` knows no model sizes: N is that of the largest runs")
+        several = surface.params_range[0] < params
+        if several and space is None:
+            raise FitError(
+                "the runs do not vary model size and tokens apart from each other, so they cannot say how to split a "
+                "budget between the two",
+                "run several sizes at one budget (an isoFLOP design does), or fix the size with --params",
+            )
+        known = "the runs do not vary N apart from D" if several else f"the law `{surface.law}` knows no model sizes"
+        warnings.append(f"{known}: N is that of the largest runs")
     low, high = (params, params) if params is not None else bracket(surface.params_range, flops, surface.max_flops)
     if params is None and space is not None and fixed_mixture is None:
         low, high = _within_supply(space, flops, cost, low, high)
@@ -171,7 +182,7 @@ def recommend(
     best = _optimise(surface.point, question, [start] if start else starts, seed, explore=start is None)
     compared = {
         name: _baseline(surface, question, mixture, observed if name == "best_observed" else None)
-        for name, mixture in baselines.items()
+        for name, mixture in (baselines.items() if compare else ())
     }
     optima = [
         _optimise(surface.draw(index), question, [best.mixture] if best.mixture else [], seed, turns=3, explore=False)
@@ -329,7 +340,7 @@ def _warnings(answer: Recommendation, surface: Surface, question: _Question, bes
             f"N = {format_quantity(best.params)} is at the end of the sizes that the runs support "
             f"({format_quantity(question.low)} to {format_quantity(question.high)}): run larger or smaller models"
         )
-    if answer.mixture:
+    if len(answer.mixture) > 1:
         top = max(answer.mixture, key=lambda name: answer.mixture[name])
         if answer.mixture[top] > CORNER:
             found.append(f"the mixture is nearly all {top}: a corner, usually a sign that the objective is too narrow")

@@ -19,7 +19,7 @@ from mixlab.laws.registry import law_choices
 from mixlab.laws.tasks import Plateau, TaskMean, fit_tasks
 from mixlab.laws.two_step import TwoStep, fit_two_step
 from mixlab.mixture import Mixture
-from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
+from mixlab.options import QUANTITY, json_option, matching_columns, parse_pairs, print_json, say
 from mixlab.runs import RunTable, load_runs
 from mixlab.search.problem import cost_of
 from mixlab.search.recommend import recommend
@@ -27,7 +27,9 @@ from mixlab.search.size import Cost
 from mixlab.units import format_flops, format_quantity
 
 SAME_MIXTURE = 0.01  # in any weight
+ACCURACY = "acc."
 MEAN = "acc.mean of tasks"
+FEW = 4  # so many are named in a sentence
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,14 @@ def predict_at(
 
 @click.command("predict-task")
 @click.argument("runs", type=click.Path())
-@click.option("--task", "tasks", required=True, multiple=True, metavar="T", help="Column acc.T (again for a mean).")
+@click.option(
+    "--task",
+    "tasks",
+    required=True,
+    multiple=True,
+    metavar="T",
+    help="Column acc.T, or a pattern such as 'mmlu_*'; of several, their mean.",
+)
 @click.option("--flops", type=QUANTITY, help="The budget C.")
 @click.option("--params", type=QUANTITY, help="N (default: compute-optimal by step 1).")
 @click.option("--tokens", type=QUANTITY, help="D (default: what C buys at N).")
@@ -127,11 +136,11 @@ def predict_task(
     table = load_runs(runs)
     table = table.where(where) if where else table
     columns = _columns(table, tasks)
-    if len(tasks) > 1:
+    if len(columns) > 1:
         if chance is not None or items is not None:
             raise ConfigError("--chance and --items are of one benchmark, but several are asked for", "leave them out")
         table = RunTable(table.frame.assign(**{MEAN: table.frame[columns].mean(axis=1, skipna=False)}), table.notes)
-    target = columns[0] if len(tasks) == 1 else MEAN
+    target = columns[0] if len(columns) == 1 else MEAN
     cost = cost_of(table)
     budget = _budget(cost, flops, params, tokens)
     mixture = mixture_of(table, parse_pairs(fixed_mix, "--fixed-mix"))
@@ -153,7 +162,7 @@ def predict_task(
     trial = try_out(table, target, fit)
     warnings = list(dict.fromkeys([*chain.warnings, *answer.warnings, *_warnings(chain, answer.loss, trial)]))
     data = {
-        "task": tasks[0] if len(tasks) == 1 else f"mean of {', '.join(tasks)}",
+        "task": _title(columns),
         "flops": budget,
         "params": answer.params,
         "tokens": answer.tokens,
@@ -181,14 +190,20 @@ def _columns(table: RunTable, tasks: tuple[str, ...]) -> list[str]:
     Raises:
         ConfigError: with the nearest name, or when one stands twice.
     """
-    known = [str(name)[4:] for name in table.frame.columns if str(name).startswith("acc.")]
-    for task in tasks:
-        if task not in known:
-            hint = did_you_mean(task, known) if known else "a benchmark is a column acc.<task>, accuracies from 0 to 1"
-            raise ConfigError(f"the table has no column `acc.{task}`", hint)
     if len(set(tasks)) < len(tasks):
         raise ConfigError("--task names a benchmark twice")
-    return [f"acc.{task}" for task in tasks]
+    if not any(str(name).startswith(ACCURACY) for name in table.frame.columns):
+        raise ConfigError("the table has no column of a benchmark", "that is `acc.<task>`, accuracies from 0 to 1")
+    asked = (ACCURACY + task.removeprefix(ACCURACY) for task in tasks)
+    return list(dict.fromkeys(name for pattern in asked for name in matching_columns(table, pattern, (ACCURACY,))))
+
+
+def _title(columns: list[str]) -> str:
+    """The benchmark's name, or what the mean is of."""
+    names = [name.removeprefix(ACCURACY) for name in columns]
+    if len(names) == 1:
+        return names[0]
+    return f"mean of {', '.join(names)}" if len(names) <= FEW else f"mean of {len(names)} benchmarks"
 
 
 def _budget(cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:

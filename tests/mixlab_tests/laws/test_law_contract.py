@@ -75,6 +75,9 @@ def test_derivatives_equal_finite_differences(cases: ModuleType, name: str) -> N
         up, down = (replace(at, mixture=at.mixture + sign * move) for sign in (1, -1))
         numeric = (law.predict(theta[None], up) - law.predict(theta[None], down))[0]
         assert gradient[:, k] == pytest.approx(numeric / (2 * step), abs=1e-7)
+    value, again = law.value_and_gradient(theta[None], at)
+    assert np.array_equal(value, law.predict(theta[None], at))
+    assert np.array_equal(again[0], gradient)
 
 
 @pytest.mark.parametrize("name", LAWS)

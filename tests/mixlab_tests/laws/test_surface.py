@@ -47,7 +47,8 @@ def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
     assert surface.predict(h, n, d) == pytest.approx(0.25 * parts["loss.a"] + 0.75 * parts["loss.b"])
     step = np.array([1e-6, 0, -1e-6])
     slope = (surface.predict(h + step, n, d) - surface.predict(h - step, n, d)) / 2e-6
-    gradient = surface.gradient(h, n, d)
+    value, gradient = surface.value_and_gradient(h, n, d)
+    assert value == pytest.approx(surface.predict(h, n, d)[0])
     assert gradient[0] - gradient[2] == pytest.approx(slope[0], rel=1e-4)
 
 
@@ -72,7 +73,7 @@ def test_a_result_survives_json(table: RunTable) -> None:
     result = fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20).fits["loss.a"]
     assert FitResult.from_json(result.to_json()) == result
     assert set(result.to_json()) == {
-        "law", "target", "rows", "params", "interval", "objective", "status", "warnings"
+        "law", "target", "rows", "params", "interval", "objective", "status", "warnings", "members"
     }  # fmt: skip
 
 
@@ -189,3 +190,23 @@ def test_the_interval_of_a_printed_parameter_holds_its_value(table: RunTable) ->
     for name in ("E", "alpha", "beta"):
         low, high = result.interval[name]
         assert low <= result.params[name] <= high
+
+
+def test_a_law_that_takes_nearly_all_rows_is_tried_on_one_mixture_at_a_time(cases: ModuleType) -> None:
+    groups = np.arange(16)
+    folds, single, none = (
+        make_splits({"compute": np.ones(16)}, group, min_rows=rows, seed=0)
+        for group, rows in ((groups, 12), (groups, 15), (groups // 4, 15))
+    )
+    assert (len(folds), len(single), len(none)) == (4, 16, 0)
+    assert sorted(int(np.flatnonzero(split.test)[0]) for split in single) == list(range(16))
+    rows = cases.rows_of("concave-data", noise=0.01, mixtures=16)
+    one = rows.select((rows.params == rows.params.max()) & (rows.tokens == rows.tokens.max()))
+    frame = pd.DataFrame({"loss": one.loss} | {f"mix.{k}": one.mixture[:, i] for i, k in enumerate(one.domains)})
+    for count, law, told in ((10, "effective-data+gp", True), (7, "gp", False)):
+        surface = fit_surface(RunTable.from_frame(frame[:count]), "loss", law=law, bootstrap=0)
+        low, high = surface.interval(one.mixture, 1.0, 1.0)
+        assert ("mixture" in surface.choice.objective.quantile) == told
+        assert any("intervals come from in-sample errors" in warning for warning in surface.warnings) != told
+        if told:
+            assert np.median(np.log(high / low)) > 2 * 0.01  # the noise alone is that wide

@@ -31,8 +31,8 @@ class Bowl:
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
         return 1 + np.sum((np.atleast_2d(np.asarray(mixture)) - BEST) ** 2, axis=1)
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
-        return 2 * (np.asarray(mixture) - BEST)
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, np.ndarray]:
+        return float(self.predict(mixture, params, tokens)[0]), 2 * (np.asarray(mixture) - BEST)
 
 
 class Steps(Bowl):
@@ -41,8 +41,8 @@ class Steps(Bowl):
     def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
         return super().predict(np.round(np.asarray(mixture), 1), params, tokens)
 
-    def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
-        return np.zeros(3)
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, np.ndarray]:
+        return float(self.predict(mixture, params, tokens)[0]), np.zeros(3)
 
 
 SPACE = MixtureSpace(tuple(Domain(name, 1e9) for name in NAMES))
@@ -72,8 +72,9 @@ def test_a_negligible_weight_is_none() -> None:
         def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
             return 1 + np.sum((np.atleast_2d(np.asarray(mixture)) - [0.5, 0.49995, 0.00005]) ** 2, axis=1)
 
-        def gradient(self, mixture: ArrayLike, params: float, tokens: float) -> np.ndarray:
-            return 2 * (np.asarray(mixture) - [0.5, 0.49995, 0.00005])
+        def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, np.ndarray]:
+            slope = 2 * (np.asarray(mixture) - [0.5, 0.49995, 0.00005])
+            return float(self.predict(mixture, params, tokens)[0]), slope
 
     found = minimise_mixture(Tilted(), SPACE, params=1, tokens=1)
     assert found["math"] == 0

@@ -47,6 +47,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_pattern_names_several_benchmarks_and_where_some_runs(folder: Path) -> None:
+    args = ["--params", "2B", "--tokens", "100B", "--law", "chinchilla", "--bootstrap", "20", "--json"]
+    pattern, named = (
+        json.loads(mixlab("predict-task", "runs.csv", *tasks, *args, cwd=folder).stdout)
+        for tasks in (["--task", "acc.[qe]*"], ["--task", "quiz", "--task", "exam"])
+    )
+    assert (pattern["task"], pattern["accuracy"]) == ("mean of quiz, exam", named["accuracy"])
+    everything = json.loads(mixlab("predict-task", "runs.csv", "--task", "*", *args, cwd=folder).stdout)
+    assert list(everything["tasks"]) == ["quiz", "exam", "coin"]
+    wrong = mixlab("predict-task", "runs.csv", "--task", "qiz*", *args, cwd=folder)
+    refused(wrong, 2, "no column `acc.qiz*`", "did you mean")
+    task = ["plot", "task", "runs.csv", "--target", "acc.quiz", "--law", "chinchilla", "--bootstrap", "20"]
+    drawn = mixlab(*task, "--where", "params < 5e8", "-o", "some.png", cwd=folder)
+    assert drawn.returncode == 0, drawn.stderr
+    refused(mixlab(*task, "--where", "params < 2e7", cwd=folder), 4, "needs at least 8 rows, but got 6", "add runs")
+
+
 def test_predict_task_prints_the_keys_of_the_design(folder: Path) -> None:
     args = ["--task", "quiz", "--flops", "1e21", "--law", "chinchilla", "--bootstrap", "20", "--chance", "0.25"]
     result = mixlab("predict-task", "runs.csv", *args, "--items", "2000", "--json", "-o", "answer.json", cwd=folder)
@@ -113,7 +130,7 @@ def test_mixtures_must_be_said_where_they_differ(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message", "hint"),
     [
-        (["--task", "quizz", "--flops", "1e21"], 2, "no column `acc.quizz`", "did you mean `quiz`?"),
+        (["--task", "quizz", "--flops", "1e21"], 2, "no column `acc.quizz`", "did you mean `acc.quiz`?"),
         (["--task", "quiz"], 2, "a prediction needs a budget", "give --flops"),
         (["--task", "quiz", "--flops", "1", "--params", "1", "--tokens", "1"], 2, "settle the budget", "leave one out"),
         (["--task", "coin", "--flops", "1e21"], 4, "does not rise as the loss falls", "predict the loss instead"),
