@@ -21,8 +21,9 @@ from filelock import FileLock, Timeout
 
 from mixlab.config import CorpusConfig, DomainConfig, StudyConfig
 from mixlab.corpus.inventory import DomainShards, Inventory
-from mixlab.corpus.readers import documents, expand_paths, utf8
+from mixlab.corpus.readers import documents, utf8
 from mixlab.corpus.shards import TOKEN_BYTES_FILE, ShardInfo, ShardWriter
+from mixlab.corpus.sources import expand
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, ByteTokenizer, Tokenizer, load_tokenizer, train_bpe
 from mixlab.errors import CorpusError
 from mixlab.folder import StudyFolder, write_json
@@ -228,7 +229,7 @@ def _sources(config: StudyConfig, base_dir: Path) -> dict[str, Any]:
     """All that decides the corpus: the settings, and path, size and time of every file it is read from."""
     files: dict[str, list[list[Any]]] = {}
     for name, domain in config.domains.items():
-        files[name] = [_stamp(path) for path in expand_paths(domain.paths, base_dir)]
+        files[name] = [source.stamp() for source in expand(domain.paths, base_dir)]
     if config.corpus.tokenizer not in ("byte", "bpe"):
         path = base_dir / Path(config.corpus.tokenizer).expanduser()
         if not path.is_file():
