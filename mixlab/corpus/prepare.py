@@ -294,7 +294,7 @@ def _write_shards(shop: Workshop, admission: Admission, tokenizer: Tokenizer, wo
                     facts.merge(more)
                     for split, writer in writers.items():
                         writer.append(data[split])
-            _check_sides(name, facts, shop.config.corpus)
+            _check_sides(name, facts, admission.cleanings[name], shop.config.corpus)
             infos = {split: writer.close() for split, writer in writers.items()}
         except BaseException:
             for writer in writers.values():
@@ -304,7 +304,7 @@ def _write_shards(shop: Workshop, admission: Admission, tokenizer: Tokenizer, wo
     return shards
 
 
-def _check_sides(name: str, facts: TokenFacts, corpus: CorpusConfig) -> None:
+def _check_sides(name: str, facts: TokenFacts, tally: Cleanings, corpus: CorpusConfig) -> None:
     documents = sum(amount.documents for amount in facts.splits.values())
     for split, amount in facts.splits.items():
         if amount.documents == 0:
@@ -312,7 +312,7 @@ def _check_sides(name: str, facts: TokenFacts, corpus: CorpusConfig) -> None:
             enough = math.ceil(100 * (1 - 0.001 ** (1 / max(documents, 1)))) / 100
             raise CorpusError(
                 f"the {split} side of domain `{name}` is empty: {documents} documents split at "
-                f"validation_fraction {corpus.validation_fraction:g}",
+                f"validation_fraction {corpus.validation_fraction:g} ({_losses(tally)})",
                 "give the domain more documents, or finer groups (group_field)"
                 + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from mixlab.config import StudyConfig
 from mixlab.corpus.blocks import CleanBlock, RawBlock, clean_block, read_documents
-from mixlab.corpus.clean.steps import Cleaner
+from mixlab.corpus.clean.steps import Cleaner, document_lines
 from mixlab.corpus.clean.words import U64, Index
 from mixlab.corpus.frames import read_frame, write_frame
 from mixlab.corpus.readers import utf8
@@ -56,7 +56,7 @@ class Worker:
             corpus = self.shop.config.corpus
             path = self.shop.boilerplate(domain)
             lines = np.load(path, allow_pickle=False) if path.exists() else None
-            # One at a time, as a language model and lists take memory; blocks come domain by domain.
+            # One at a time, as lists take memory; blocks come domain by domain.
             self._cleaners = {
                 domain: Cleaner(corpus.cleaning_of(self.shop.config.domains[domain]), self.shop.base_dir, lines)
             }
@@ -83,11 +83,11 @@ def count_lines(worker: Worker, block: RawBlock) -> Path:
     path = worker.shop.block(block.domain, block.number, "lines")
     if path.exists():
         return path
-    cleaner = worker.cleaner(block.domain)
-    url_field = cleaner.config.urls.field if cleaner.config.urls else None
-    documents = read_documents(block, worker.shop.config.domains[block.domain], url_field)
+    domain = worker.shop.config.domains[block.domain]
+    cleaning = worker.shop.config.corpus.cleaning_of(domain)
+    documents = read_documents(block, domain, cleaning.urls.field if cleaning.urls else None)
     keys, hashes, owners, before = [], [], [], 0
-    for chunk_keys, lines in cleaner.lines_of(documents.texts):
+    for chunk_keys, lines in document_lines(cleaning, documents.texts):
         keys.append(chunk_keys)
         hashes.append(lines.hashes)
         owners.append(lines.documents + before)

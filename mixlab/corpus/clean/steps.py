@@ -23,7 +23,7 @@ from mixlab.corpus.clean.language import LanguageIdentifier
 from mixlab.corpus.clean.lines import LineKeys, boilerplate, line_keys, without_lines
 from mixlab.corpus.clean.near import HASHES, Signatures, signatures
 from mixlab.corpus.clean.normalise import normalise
-from mixlab.corpus.clean.options import CleaningConfig
+from mixlab.corpus.clean.options import BenchmarksConfig, CleaningConfig
 from mixlab.corpus.clean.pii import mask
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.words import U64, Block
@@ -100,7 +100,7 @@ class Cleaner:
         if self._identifier is not None and config.languages and config.languages.keep:
             self._identifier.check(config.languages.keep)
         self._words = WordList(config.words, base_dir) if config.words else None
-        self._benchmarks = Benchmarks(config.benchmarks, base_dir) if config.benchmarks else None
+        self._benchmarks = _benchmarks(config.benchmarks, base_dir) if config.benchmarks else None
 
     def clean(self, texts: Sequence[str], urls: Sequence[str | None]) -> Cleaned:
         """Apply the steps; memory is bounded by the longest document, of which 4 million characters are judged."""
@@ -109,22 +109,11 @@ class Cleaner:
             self._chunk(texts[start:end], urls[start:end], result)
         return result
 
-    def lines_of(self, texts: Sequence[str]) -> Iterator[tuple[U64, LineKeys]]:
-        """Chunk by chunk the documents' keys and their lines, for the pass that counts lines."""
-        assert self.config.lines is not None
-        for start, end in _chunks(texts):
-            plain = [self._normal(text) for text in texts[start:end]]
-            keys = np.array([key_of(text) for text in plain], dtype=np.uint64)
-            yield keys, line_keys(Block(plain), self.config.lines.min_characters)
-
-    def _normal(self, text: str) -> str:
-        return normalise(text) if self.config.normalise else text
-
     def _chunk(self, texts: Sequence[str], urls: Sequence[str | None], result: Cleaned) -> None:
         drops: list[str | None] = [
             URL if self._urls is not None and url is not None and url in self._urls else None for url in urls
         ]
-        plain = [self._normal(text) for text in texts]
+        plain = _plain(self.config, texts)
         for before, after in zip(texts, plain, strict=True):
             if after is not before and after != before:
                 result.edits.setdefault("normalised", Edit()).note(1, [before])
@@ -215,6 +204,19 @@ class Cleaner:
         return masked
 
 
+def document_lines(config: CleaningConfig, texts: Sequence[str]) -> Iterator[tuple[U64, LineKeys]]:
+    """Chunk by chunk the documents' keys and their lines, for the pass that counts lines."""
+    assert config.lines is not None
+    for start, end in _chunks(texts):
+        plain = _plain(config, texts[start:end])
+        keys = np.array([key_of(text) for text in plain], dtype=np.uint64)
+        yield keys, line_keys(Block(plain), config.lines.min_characters)
+
+
+def _plain(config: CleaningConfig, texts: Sequence[str]) -> list[str]:
+    return [normalise(text) for text in texts] if config.normalise else list(texts)
+
+
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     start, size = 0, 0
     for number, text in enumerate(texts):
@@ -229,3 +231,8 @@ def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 @lru_cache(maxsize=2)
 def _identifier(characters: int) -> LanguageIdentifier:
     return LanguageIdentifier(characters)
+
+
+@lru_cache(maxsize=2)
+def _benchmarks(config: BenchmarksConfig, base_dir: Path) -> Benchmarks:
+    return Benchmarks(config, base_dir)
