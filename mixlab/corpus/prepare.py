@@ -30,6 +30,7 @@ from mixlab.corpus.clean.steps import EMPTY, EXACT
 from mixlab.corpus.clean.words import U64
 from mixlab.corpus.inventory import DomainShards, Inventory
 from mixlab.corpus.parallel import WorkerLostError, ordered_map
+from mixlab.corpus.report import CLEANING_FILE
 from mixlab.corpus.shards import SPLITS, TOKEN_BYTES_FILE, ShardInfo, ShardWriter
 from mixlab.corpus.sources import Source, expand
 from mixlab.corpus.tokenized import IdsFormat
@@ -50,7 +51,6 @@ from mixlab.errors import CorpusError
 from mixlab.folder import StudyFolder, write_atomic, write_json
 
 SOURCES_FILE = "sources.json"
-CLEANING_FILE = "cleaning.json"
 # BPE merges are counted on at most so much training text per domain, from its start; more hardly changes them.
 BPE_BYTES_PER_DOMAIN = 8_000_000
 # Below so much text per worker the start of a process costs more than it saves.

@@ -186,7 +186,7 @@ class Cleaner:
     def _mask(self, text: str, edits: dict[str, Edit]) -> str:
         counts: Counter[str] = Counter()
         masked = mask(text, self.config.pii, counts)
-        for kind, count in counts.items():
+        for kind, count in (+counts).items():
             at = max(masked.find(f"<{kind}>") - 60, 0)
             edits.setdefault(kind, Edit()).note(count, [masked[at : at + 140]])
         return masked
