@@ -59,7 +59,7 @@ def write_study(folder: Path, files: dict[str, Path], benchmarks: Path | None, n
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "words.txt").write_text("\n".join(WORDS))
     (folder / "study.yaml").write_text(
-        json.dumps({"name": "bench", "domains": domains, "corpus": {"cleaning": cleaning}})
+        json.dumps({"name": "bench", "domains": domains, "corpus": {"validation_fraction": 0.3, "cleaning": cleaning}})
     )
 
 

@@ -24,7 +24,7 @@ from mixlab.corpus.clean.lines import LineKeys, boilerplate, line_keys, without_
 from mixlab.corpus.clean.near import HASHES, Signatures, signatures
 from mixlab.corpus.clean.normalise import normalise
 from mixlab.corpus.clean.options import BenchmarksConfig, CleaningConfig
-from mixlab.corpus.clean.pii import mask
+from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.words import U64, Block
 
@@ -150,9 +150,8 @@ class Cleaner:
             for rule, broken in self._rules(block, languages):
                 for place in np.flatnonzero(broken):
                     result.drops[left[place]] = result.drops[left[place]] or rule
-            for number in left:
-                if result.drops[number] is None and self.config.pii:
-                    result.texts[number] = self._mask(result.texts[number], result.edits)
+            if self.config.pii:
+                self._mask_all(block, left, result)
             if signed is not None and self.config.near is not None:
                 signed[np.array(left) - start] = signatures(block, self.config.near.words)
         if signed is not None:
@@ -183,13 +182,21 @@ class Cleaner:
             for number, name in enumerate(self._benchmarks.names):
                 yield f"benchmark {name}", found == number
 
-    def _mask(self, text: str, edits: dict[str, Edit]) -> str:
-        counts: Counter[str] = Counter()
-        masked = mask(text, self.config.pii, counts)
-        for kind, count in (+counts).items():
-            at = max(masked.find(f"<{kind}>") - 60, 0)
-            edits.setdefault(kind, Edit()).note(count, [masked[at : at + 140]])
-        return masked
+    def _mask_all(self, block: Block, left: list[int], result: Cleaned) -> None:
+        worth = may_hold(block)
+        for place, number in enumerate(left):
+            kinds = [kind for kind in self.config.pii if worth[kind][place]]
+            if result.drops[number] is None and kinds:
+                result.texts[number] = _mask(result.texts[number], kinds, result.edits)
+
+
+def _mask(text: str, kinds: Sequence[str], edits: dict[str, Edit]) -> str:
+    counts: Counter[str] = Counter()
+    masked = mask(text, kinds, counts)
+    for kind, count in (+counts).items():
+        at = max(masked.find(f"<{kind}>") - 60, 0)
+        edits.setdefault(kind, Edit()).note(count, [masked[at : at + 140]])
+    return masked
 
 
 def document_lines(config: CleaningConfig, texts: Sequence[str]) -> Iterator[tuple[U64, LineKeys]]:
