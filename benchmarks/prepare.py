@@ -1,6 +1,6 @@
 """Cleaning real text: `mixlab prepare` beside a plain Python loop that takes the same steps.
 
-    python benchmarks/prepare.py CORPORA [--benchmarks FOLDER] [--sample 4M]
+    python benchmarks/prepare.py CORPORA [--benchmarks FOLDER] [--sample 20M]
 
 CORPORA is a folder of <domain>.jsonl.gz. First the whole of it is prepared with every step on that needs no addresses,
 in one process (the rate per core) and in one per core (the peak memory, workers included), without and with
@@ -201,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--benchmarks", type=Path)
-    parser.add_argument("--sample", type=parse_quantity, default=4e6, help="bytes for the plain loop")
+    parser.add_argument("--sample", type=parse_quantity, default=2e7, help="bytes for the plain loop")
     given = parser.parse_args()
     files = {
         path.name.removesuffix(".jsonl.gz"): path
