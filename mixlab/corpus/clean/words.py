@@ -225,9 +225,12 @@ class Block:
         sums = self._term_sums
         return mix((sums[first + length] - sums[first]) * _TERM_POWERS.down(first) + np.uint64(length)), first
 
-    def per_document(self, documents: Index, weights: NDArray[np.generic] | None = None) -> NDArray[np.float64]:
-        """How many of `documents` (or how much of `weights`) belong to each document, shape (count,)."""
-        return np.bincount(documents, weights=weights, minlength=self.count).astype(np.float64)
+    def per_document(self, documents: Index, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """How many of `documents`, which must be sorted, or how much of `weights` belongs to each, shape (count,)."""
+        bounds = np.searchsorted(documents, np.arange(self.count + 1))
+        if weights is not None:
+            bounds = np.concatenate([[0], np.cumsum(weights)])[bounds]
+        return np.diff(bounds).astype(np.float64)
 
 
 def phrase_hash(text: str) -> tuple[int, int]:
