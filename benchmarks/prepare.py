@@ -36,8 +36,10 @@ if __name__ == "__main__":
     start = time.perf_counter()
     inventory, _ = prepare_corpus(StudyFolder.open(sys.argv[1]), True, workers=int(sys.argv[2]))
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    shards = inventory.shards.values()
     print(json.dumps({"wall": time.perf_counter() - start, "cpu": sum(u.ru_utime + u.ru_stime for u in spent),
-        "bytes": sum(facts.read_bytes for facts in inventory.shards.values()), "kept": sum(facts.documents for facts in inventory.shards.values()), "print": inventory.fingerprint}))
+        "bytes": sum(facts.read_bytes for facts in shards), "kept": sum(facts.documents for facts in shards),
+        "print": inventory.fingerprint}))
 """
 WORDS = ["casino", "viagra", "porn", "click here to subscribe"]
 
@@ -232,9 +234,10 @@ def main() -> None:
             read, kept = plain_loop(sample, given.benchmarks, near)
             plain = time.process_time() - start
             print(
-                f"sample of {format_quantity(read)}B {'with' if near else 'without'} near-duplicates: plain loop "
-                f"{read / plain / 1e6:.2f} MB/s ({kept:,} kept), mixlab {ours['bytes'] / ours['cpu'] / 1e6:.2f} MB/s ({ours['kept']:,} "
-                f"kept), start of the process included: {plain / ours['cpu']:.1f} times as fast"
+                f"sample of {format_quantity(read)}B {'with' if near else 'without'} near-duplicates: "
+                f"plain loop {read / plain / 1e6:.2f} MB/s ({kept:,} kept), "
+                f"mixlab {ours['bytes'] / ours['cpu'] / 1e6:.2f} MB/s ({ours['kept']:,} kept), "
+                f"start of the process included: {plain / ours['cpu']:.1f} times as fast"
             )
 
 
