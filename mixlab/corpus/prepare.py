@@ -243,7 +243,9 @@ def _sources(config: StudyConfig, base_dir: Path) -> dict[str, Any]:
         files["tokenizer"] = [Source(str(path)).stamp()]
     settings = {
         "corpus": config.corpus.model_dump(mode="json"),
-        "domains": {name: domain.model_dump(mode="json") for name, domain in config.domains.items()},
+        "domains": {
+            name: domain.model_dump(mode="json", exclude={"supply"}) for name, domain in config.domains.items()
+        },
     }
     return {"version": 2, "settings": settings, "files": files}
 
