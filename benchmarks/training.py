@@ -123,7 +123,7 @@ def runs(options: argparse.Namespace, shares: Sequence[float] = (1.0,)) -> None:
             ours, losses = timed(lambda s=size, t=longest: mixlab(corpus, s, t, shares, options))
             show(size, "mixlab", f"{CORES} workers", ours, ours, losses)
             for peer in options.peers:
-                for together in (1, CORES):
+                for together in options.together:
                     seconds, losses = timed(
                         lambda p=peer, k=together, s=size, t=longest: processes(folder, p, k, s, t, shares, options)
                     )
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--length", type=float, default=1.0, help="times the tokens of a run")
     parser.add_argument("--peers", nargs="+", default=list(PEERS))
+    parser.add_argument("--together", nargs="+", type=int, default=[1, CORES], help="a peer's processes at a time")
     parser.add_argument("--tokens", nargs="+")
     options = parser.parse_args()
     defaults = {"steps": ["50K", "200K", "1M"], "runs": list(TRAIN_TOKENS), "curves": ["200K"]}
