@@ -31,7 +31,7 @@ class Calibration:
 
     Attributes:
         slope: log-probability per unit of score at 0, one over the temperature; > 0.
-        bend: between -0.45 (flatter towards the ends) and 4 (steeper); 0 is a temperature alone.
+        bend: between -0.45 (flatter towards the ends) and 30 (steeper); 0 is a temperature alone.
         reach: the curve is straight beyond this score.
     """
 
@@ -66,7 +66,7 @@ def fit_calibration(scores: Array, truth: NDArray[np.integer]) -> Calibration:
         logs = log_softmax(Calibration(float(np.exp(point[0])), float(point[1]), reach).curve(scores), axis=1)
         return float(-logs[rows, truth].mean())
 
-    bounds = ((-6.0, 6.0), (-0.45, 4.0))
+    bounds = ((-6.0, 6.0), (-0.45, 30.0))
     found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=bounds).x
     return Calibration(float(np.exp(found[0])), float(found[1]), reach)
 

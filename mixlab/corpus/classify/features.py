@@ -41,7 +41,7 @@ CHARACTERS = Analysis("char_wb", 3, 5, 3, 100_000)
 class Tfidf:
     """One block of TF-IDF features; rows have length 1 (or 0 where no term is known).
 
-    Term frequencies are 1 + ln(tf) and inverse document frequencies ln((1 + n)/(1 + df)) + 1, scikit-learn's smooth form.
+    Term frequencies are 1 + ln(tf), inverse document frequencies ln((1 + n)/(1 + df)) + 1 (scikit-learn's smooth form).
     """
 
     def __init__(self, analysis: Analysis, terms: Sequence[str], idf: NDArray[np.floating]) -> None:
