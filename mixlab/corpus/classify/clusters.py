@@ -1,4 +1,4 @@
-"""Topics without labels: k-means on the sphere of document vectors, each cluster named by the terms it stands out by."""
+"""Topics without labels: k-means on the sphere of document vectors, each cluster named by what it stands out by."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ClusterModel:
 
 @dataclass(frozen=True)
 class Choice:
-    """How many clusters, and the silhouette (Rousseeuw 1987) of every number that was tried; empty where K was given."""
+    """How many clusters, and the silhouette (Rousseeuw 1987) of every number tried; empty where K was given."""
 
     count: int
     silhouettes: dict[int, float]

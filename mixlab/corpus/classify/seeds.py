@@ -1,4 +1,4 @@
-"""Topics from a few seed words each: hits are weak labels, a classifier is trained on them, and then on its own answers.
+"""Topics from a few seed words each: hits are weak labels for a classifier, which then learns from its own answers.
 
 A document that the seeds do not speak of, and that the classifier does not take for one of the topics, is `other`.
 """
