@@ -10,37 +10,15 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from mixlab.corpus.clean.options import CleaningConfig
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.mixture import SUM_TOLERANCE
-from mixlab.units import parse_quantity
+from mixlab.section import Quantity, Section, Weight, refusal
 from mixlab.yaml import Document, load_yaml
-
-
-def _refusal(message: str, hint: str | None, at: str = "") -> PydanticCustomError:
-    """A reason of ours inside a pydantic validator; `at` is the key it is about, from the model that validates."""
-    return PydanticCustomError("refused", "{message}", {"message": message, "hint": hint, "at": at})
-
-
-def _quantity(value: object) -> float:
-    try:
-        return parse_quantity(value)
-    except ConfigError as error:
-        raise _refusal(error.message, error.hint) from None
-
-
-Quantity = Annotated[float, BeforeValidator(_quantity), Field(gt=0)]
-Weight = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A part of the study file: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DomainConfig(Section):
@@ -51,11 +29,23 @@ class DomainConfig(Section):
         text_field: the field of a JSON line or parquet row that holds the text.
         group_field: documents with the same value here go to the same side of the train/validation split;
             `id-stem` takes the `id` field up to its last `-`.
+        on_bad_row: `error` stops at a row that cannot be used, `skip` leaves it out and counts it by its fault.
+        format: `auto` goes by the ending of each file. `nanogpt` (a flat .bin of ids) and `megatron` (.bin beside .idx)
+            are text that is tokenised already, by the tokenizer.json that corpus.tokenizer names.
+        dtype: of the ids of a nanogpt .bin.
+        end_of_document: the id that ends a document in a .bin; absent: the tokenizer's own. Where a file has none of
+            it, windows of 2,048 ids are documents.
+        cleaning: replaces those keys of corpus.cleaning that it names; `off` and `standard` replace all of them.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
     text_field: str = "text"
     group_field: str | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+    format: Literal["auto", "nanogpt", "megatron"] = "auto"
+    dtype: Literal["uint16", "uint32"] = "uint16"
+    end_of_document: int | None = Field(None, ge=0)
+    cleaning: CleaningConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,13 +67,24 @@ class CorpusConfig(Section):
         tokenizer: `byte`, `bpe` (trained on the study's own training text) or the path of a tokenizer.json.
         vocab_size: for `bpe` alone.
         validation_fraction: share of documents (by hash of their group) that is never trained on.
-        max_bytes: read at most so much text per domain (absent: all of it).
+        max_bytes: keep at most so much text per domain (absent: all of it); near-duplicates are looked for in what
+            was kept.
+        cleaning: which cleaning steps are on, see `mixlab.corpus.clean.options`; `standard` turns on all that need no
+            files of the user's.
     """
 
     tokenizer: str = "byte"
     vocab_size: int = Field(4096, ge=300, le=1_000_000)
     validation_fraction: float = Field(0.05, gt=0, lt=0.5)
     max_bytes: Quantity | None = None
+    cleaning: CleaningConfig = CleaningConfig()
+
+    def cleaning_of(self, domain: DomainConfig) -> CleaningConfig:
+        """The cleaning of one domain: its own keys before the corpus's."""
+        if domain.cleaning is None:
+            return self.cleaning
+        own = {name: getattr(domain.cleaning, name) for name in domain.cleaning.model_fields_set}
+        return self.cleaning.model_copy(update=own)
 
 
 class SpaceConfig(Section):
@@ -215,7 +216,7 @@ class StudyConfig(Section):
             for name in names:
                 if name not in self.domains:
                     hint = did_you_mean(name, self.domains)
-                    raise _refusal(f"there is no domain `{name}`", hint, f"{where}.{name}")
+                    raise refusal(f"there is no domain `{name}`", hint, f"{where}.{name}")
         if self.objective is not None:
             _check_sum("objective", self.objective)
         return self
@@ -231,7 +232,7 @@ def _check_sum(at: str, weights: Mapping[str, float]) -> None:
     total = math.fsum(weights.values())
     # Weights typed by hand are rounded (1/3 as .3333), so a little more is let through than between programs.
     if abs(total - 1) > max(SUM_TOLERANCE, 1e-3):
-        raise _refusal(
+        raise refusal(
             f"the weights must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})", "correct the weights", at
         )
 
@@ -275,11 +276,15 @@ def _explain(error: ValidationError, path: Path, document: Document) -> ConfigEr
 
 def _keys_of(at: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at path `at` accepts."""
-    if at[:1] == ("domains",):
-        return list(DomainConfig.model_fields)
-    section = StudyConfig.model_fields[str(at[0])].annotation if at else StudyConfig
-    if get_origin(section) in (Union, UnionType):  # an optional section
-        section = get_args(section)[0]
-    assert isinstance(section, type)
-    assert issubclass(section, BaseModel)
+    section: type[BaseModel] = StudyConfig
+    for part in at:
+        if part in section.model_fields:
+            section = _model_in(section.model_fields[str(part)].annotation) or section
     return list(section.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds: itself, optional, or as the values of a mapping."""
+    if get_origin(annotation) in (Union, UnionType, dict):
+        return next((found for each in get_args(annotation) if (found := _model_in(each))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None

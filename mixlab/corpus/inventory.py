@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class DomainShards:
         duplicates: exact copies inside the domain that were dropped.
         empty: documents without any character but white space that were dropped.
         train_sha256, validation_sha256: checksums of the shards.
+        read_documents, read_bytes: before anything was dropped.
+        dropped: documents that a rule dropped, by rule; `exact` and `empty` are the duplicates and empty ones.
+        skipped_rows: rows that could not be used, by fault.
+        languages: what was kept, by language, where languages are identified.
     """
 
     train_tokens: int
@@ -44,6 +48,16 @@ class DomainShards:
     empty: int
     train_sha256: str
     validation_sha256: str
+    read_documents: int = 0
+    read_bytes: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    skipped_rows: Mapping[str, int] = field(default_factory=dict)
+    languages: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def unique_tokens(self) -> int:
+        """Training tokens after copies and near-duplicates were dropped."""
+        return self.train_tokens
 
 
 @dataclass(frozen=True)

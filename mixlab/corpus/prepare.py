@@ -1,18 +1,20 @@
-"""Prepares a corpus: reads every domain, drops exact copies, splits by group, tokenises, writes shards.
+"""Prepares a corpus: reads every domain, cleans it, drops copies, splits by group, tokenises, writes shards.
 
-All is built in a folder beside the corpus and moved into place at the end: a prepare that is killed leaves the old
-corpus, or none, and never half of one. The same sources and settings give the same bytes.
+The work is done block by block in worker processes, and every block's result is a file of its own: a prepare that is
+killed goes on where it was. What it builds lies in a folder beside the corpus and is moved into place at the end, so
+that there is the old corpus, or none, and never half of one. The same sources and settings give the same bytes,
+whatever the number of workers and of interruptions.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +22,57 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mixlab.config import CorpusConfig, DomainConfig, StudyConfig
+from mixlab.corpus.admission import Admission, Cleanings
+from mixlab.corpus.blocks import CleanBlock, RawBlock, raw_blocks
+from mixlab.corpus.clean.hashes import SeenHashes
+from mixlab.corpus.clean.lines import frequent
+from mixlab.corpus.clean.steps import EMPTY, EXACT
+from mixlab.corpus.clean.words import U64
 from mixlab.corpus.inventory import DomainShards, Inventory
-from mixlab.corpus.readers import documents, utf8
-from mixlab.corpus.shards import TOKEN_BYTES_FILE, ShardInfo, ShardWriter
-from mixlab.corpus.sources import expand
+from mixlab.corpus.parallel import WorkerLostError, ordered_map
+from mixlab.corpus.shards import SPLITS, TOKEN_BYTES_FILE, ShardInfo, ShardWriter
+from mixlab.corpus.sources import Source, expand
+from mixlab.corpus.tokenized import IdsFormat
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, ByteTokenizer, Tokenizer, load_tokenizer, train_bpe
+from mixlab.corpus.work import (
+    Admitted,
+    TokenFacts,
+    Worker,
+    Workshop,
+    clean,
+    count_lines,
+    encode,
+    read_lines,
+    read_tokens,
+    tokenise,
+)
 from mixlab.errors import CorpusError
-from mixlab.folder import StudyFolder, write_json
+from mixlab.folder import StudyFolder, write_atomic, write_json
 
 SOURCES_FILE = "sources.json"
+CLEANING_FILE = "cleaning.json"
 # BPE merges are counted on at most so much training text per domain, from its start; more hardly changes them.
 BPE_BYTES_PER_DOMAIN = 8_000_000
+# Below so much text per worker the start of a process costs more than it saves.
+BYTES_PER_WORKER = 8_000_000
 
 Progress = Callable[[str, int], None]
 
 
-@dataclass
-class Tally:
-    """What reading one domain met."""
-
-    documents: int = 0
-    duplicates: int = 0
-    empty: int = 0
-    sizes: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
-    validation_documents: int = 0
-
-
 def prepare_corpus(
-    folder: StudyFolder, force: bool = False, progress: Progress | None = None
+    folder: StudyFolder,
+    force: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    config: StudyConfig | None = None,
 ) -> tuple[Inventory, bool]:
-    """Build the corpus of a study, or find that it is up to date.
+    """Build the corpus of a study, go on with one that was interrupted, or find that it is up to date.
 
     Args:
-        force: build even where nothing changed.
+        force: build from the start even where nothing changed.
         progress: called with (domain, bytes of text read since the last call).
+        workers: processes; absent: one per core, fewer where there is little to do. They change nothing in the result.
+        config: in place of the folder's own.
 
     Returns:
         The inventory, and whether anything was built.
@@ -61,16 +80,18 @@ def prepare_corpus(
     Raises:
         CorpusError: on text that cannot be read, a split with an empty side, or a damaged shard.
     """
-    config = folder.config
+    config = config or folder.config
     sources = _sources(config, folder.root)
     lock = FileLock(folder.root / ".prepare.lock", timeout=0)
     try:
         with lock:
-            if not force and _up_to_date(folder.corpus, sources):
+            if not force and _matches(folder.corpus, sources) and (folder.corpus / "inventory.json").is_file():
                 inventory = Inventory.load(folder.corpus)
                 inventory.verify(folder.corpus)
                 return inventory, False
-            return _build_and_swap(config, folder, sources, progress or (lambda name, size: None)), True
+            workers = workers or _worker_count(config, sources)
+            tell = progress or (lambda name, size: None)
+            return _build_and_swap(config, folder, sources, tell, workers, force), True
     except Timeout:
         raise CorpusError(f"another prepare is at work in {folder.root}", "wait for it to end") from None
     except OSError as error:
@@ -78,150 +99,243 @@ def prepare_corpus(
         raise CorpusError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
 
 
-def _build_and_swap(config: StudyConfig, folder: StudyFolder, sources: dict[str, Any], progress: Progress) -> Inventory:
+def _worker_count(config: StudyConfig, sources: dict[str, Any]) -> int:
+    """One per core where there is work to share: cleaning, or a tokenizer that is slower than reading."""
+    cleanings = [config.corpus.cleaning_of(domain) for domain in config.domains.values()]
+    if config.corpus.tokenizer == "byte" and not any(each.costly for each in cleanings):
+        return 1
+    size = sum(stamp[1] for stamps in sources["files"].values() for stamp in stamps)
+    return max(1, min(os.cpu_count() or 1, size // BYTES_PER_WORKER))
+
+
+def _build_and_swap(
+    config: StudyConfig, folder: StudyFolder, sources: dict[str, Any], progress: Progress, workers: int, force: bool
+) -> Inventory:
     building = folder.root / ".corpus.building"
     old = folder.root / ".corpus.old"
-    for leftover in (building, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
-        inventory = build_corpus(config, folder.root, building, progress)
-        write_json(building / SOURCES_FILE, sources)
-        if folder.corpus.exists():
-            os.replace(folder.corpus, old)
-        os.replace(building, folder.corpus)
-    finally:
+    shutil.rmtree(old, ignore_errors=True)
+    if force or not _matches(building, sources):
         shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        write_json(building / SOURCES_FILE, sources)
+    try:
+        inventory = build_corpus(Workshop(config, folder.root, building), progress, workers)
+    except CorpusError as error:
+        # A user has to change something first, and then nothing that was done is of use.
+        if not isinstance(error, WorkerLostError):
+            shutil.rmtree(building, ignore_errors=True)
+        raise
+    shutil.rmtree(building / "blocks")
+    if folder.corpus.exists():
+        os.replace(folder.corpus, old)
+    os.replace(building, folder.corpus)
     shutil.rmtree(old, ignore_errors=True)
     return inventory
 
 
-def build_corpus(config: StudyConfig, base_dir: Path, out: Path, progress: Progress) -> Inventory:
-    """Write shards, tokenizer, token_bytes.npy and at last inventory.json into the folder `out`."""
-    tokenizer = make_tokenizer(config, base_dir)
-    tokenizer.save(out / TOKENIZER_FILE)
-    np.save(out / TOKEN_BYTES_FILE, tokenizer.byte_lengths())
-    shards = {
-        name: _build_domain(name, domain, config.corpus, base_dir, out, tokenizer, progress)
-        for name, domain in config.domains.items()
-    }
+def build_corpus(shop: Workshop, progress: Progress, workers: int) -> Inventory:
+    """Write shards, tokenizer, token_bytes.npy, cleaning.json and at last inventory.json into the workshop's folder."""
+    config = shop.config
+    (shop.folder / "blocks").mkdir(exist_ok=True)
+    _find_boilerplate(shop, workers)
+    admission = _admit(shop, progress, workers)
+    admission.drop_near_duplicates(shop.folder / "blocks" / "signatures")
+    tokenizer = make_tokenizer(config, shop.base_dir, admission.admitted)
+    tokenizer.save(shop.folder / TOKENIZER_FILE)
+    np.save(shop.folder / TOKEN_BYTES_FILE, tokenizer.byte_lengths())
+    shards = _write_shards(shop, admission, tokenizer, workers)
+    cleanings = {name: each.to_json() for name, each in admission.cleanings.items()}
+    write_json(shop.folder / CLEANING_FILE, {"version": 1, "domains": cleanings})
     inventory = Inventory(shards, tokenizer.vocab_size, tokenizer.hash)
-    write_json(out / "inventory.json", inventory.to_json())
+    write_json(shop.folder / "inventory.json", inventory.to_json())
     return inventory
 
 
-def make_tokenizer(config: StudyConfig, base_dir: Path) -> Tokenizer:
-    """The tokenizer that a study asks for; `bpe` is trained on the training side of every domain."""
-    if config.corpus.tokenizer == "byte":
-        return ByteTokenizer()
-    if config.corpus.tokenizer == "bpe":
-        return train_bpe(_training_texts(config, base_dir), config.corpus.vocab_size)
-    return load_tokenizer(base_dir / Path(config.corpus.tokenizer).expanduser())
+def _blocks(shop: Workshop, name: str) -> Iterator[RawBlock]:
+    domain = shop.config.domains[name]
+    urls = shop.config.corpus.cleaning_of(domain).urls
+    form = ids_format(shop.config, domain, shop.base_dir)
+    return raw_blocks(name, domain, urls.field if urls else None, form, shop.base_dir)
 
 
-def _training_texts(config: StudyConfig, base_dir: Path) -> Iterator[str]:
-    for name, domain in config.domains.items():
+def _find_boilerplate(shop: Workshop, workers: int) -> None:
+    """Count the lines of the domains that ask for it, and leave the frequent ones for the workers."""
+    limits: dict[str, int] = {}
+    for name, domain in shop.config.domains.items():
+        cleaning = shop.config.corpus.cleaning_of(domain)
+        if cleaning.lines is not None and domain.format == "auto" and not shop.boilerplate(name).exists():
+            limits[name] = cleaning.lines.max_documents
+    counted: dict[str, list[Path]] = {name: [] for name in limits}
+    told: list[str] = []
+    blocks = _told(_first_blocks(shop, limits), told)
+    for place, path in enumerate(ordered_map(count_lines, blocks, workers, Worker, shop)):
+        counted[told[place]].append(path)
+    for name, paths in counted.items():
+        found = frequent(partial(_unique_lines, paths), limits[name])
+        with io.BytesIO() as buffer:
+            np.save(buffer, found)
+            write_atomic(shop.boilerplate(name), buffer.getvalue())
+
+
+def _first_blocks(shop: Workshop, names: Iterable[str]) -> Iterator[RawBlock]:
+    """The blocks in which lines are counted: all, or with `max_bytes` so much text as could be kept."""
+    for name in names:
         size = 0
-        for text, split in split_documents(name, domain, config.corpus, base_dir, Tally()):
-            if split == "train":
-                size += len(text.encode())
-                yield text
-            if size >= BPE_BYTES_PER_DOMAIN:
+        for block in _blocks(shop, name):
+            yield block
+            size += block.size
+            if shop.config.corpus.max_bytes is not None and size >= shop.config.corpus.max_bytes:
                 break
 
 
-def side(group: str, validation_fraction: float) -> str:
-    """The split of a group: `validation` for a share `validation_fraction` of the hashes of all groups."""
-    number = int.from_bytes(hashlib.sha256(utf8(group, "a group's name")).digest()[:8], "big")
-    return "validation" if number < validation_fraction * 2**64 else "train"
+def _told(blocks: Iterable[RawBlock], names: list[str]) -> Iterator[RawBlock]:
+    """`blocks`, with the name of every one's domain added to `names` on its way."""
+    for block in blocks:
+        names.append(block.domain)
+        yield block
 
 
-def split_documents(
-    name: str, domain: DomainConfig, corpus: CorpusConfig, base_dir: Path, tally: Tally
-) -> Iterator[tuple[str, str]]:
-    """Yield (text, split) of a domain's documents in their order, without empty ones and exact copies.
+def _unique_lines(paths: list[Path]) -> Iterator[U64]:
+    """The lines of every block, without those of documents that are copies."""
+    seen = SeenHashes()
+    for path in paths:
+        keys, hashes, owners = read_lines(path)
+        old = seen.known(keys)
+        for at, key in enumerate(keys.tolist()):
+            old[at] |= key in seen
+            seen.add(key)
+        seen.settle()
+        yield hashes[~old[owners]]
 
-    A copy is dropped before the split, as it could otherwise stand on both sides. Reading stops before the document
-    that would exceed `max_bytes`, so a smaller `max_bytes` gives a prefix. Memory: 16 bytes and a set entry a document.
+
+def _admit(shop: Workshop, progress: Progress, workers: int) -> Admission:
+    admission = Admission(shop.config)
+    told: list[str] = []
+
+    def blocks() -> Iterator[RawBlock]:
+        for name in shop.config.domains:
+            for block in _blocks(shop, name):
+                if admission.cleanings[name].full:
+                    break
+                yield block
+
+    for place, path in enumerate(ordered_map(clean, _told(blocks(), told), workers, Worker, shop)):
+        progress(told[place], admission.admit(told[place], path))
+    for name, tally in admission.cleanings.items():
+        if tally.kept_bytes == 0:
+            raise CorpusError(f"domain `{name}` holds no text ({_losses(tally)})", "check its paths and cleaning")
+    return admission
+
+
+def _losses(tally: Cleanings) -> str:
+    parts = [f"{each.documents:,} {rule}" for rule, each in tally.dropped.items()]
+    parts += [f"{count:,} rows skipped: {reason}" for reason, count in tally.skipped.counts.items()]
+    return f"of {tally.documents:,} documents dropped: {', '.join(parts) or 'none'}"
+
+
+def ids_format(config: StudyConfig, domain: DomainConfig, base_dir: Path) -> IdsFormat | None:
+    """How a domain's ids are stored, or None where it is text.
+
+    Raises:
+        CorpusError: when the study does not name the tokenizer that they were made with.
     """
-    seen: set[bytes] = set()
-    for text, group in documents(domain.paths, domain.text_field, domain.group_field, base_dir):
-        if not text or text.isspace():
-            tally.empty += 1
+    if domain.format == "auto":
+        return None
+    if config.corpus.tokenizer in ("byte", "bpe"):
+        raise CorpusError(
+            f"a {domain.format} domain needs the tokenizer that it was made with, but corpus.tokenizer is "
+            f"`{config.corpus.tokenizer}`",
+            "set corpus.tokenizer to the path of its tokenizer.json",
+        )
+    tokenizer = make_tokenizer(config, base_dir, [])
+    end = tokenizer.end_of_document if domain.end_of_document is None else domain.end_of_document
+    return IdsFormat(domain.format, domain.dtype, end, tokenizer.vocab_size)
+
+
+def make_tokenizer(config: StudyConfig, base_dir: Path, admitted: list[Admitted]) -> Tokenizer:
+    """The tokenizer that a study asks for; `bpe` is trained on the training side of what was admitted."""
+    if config.corpus.tokenizer == "byte":
+        return ByteTokenizer()
+    if config.corpus.tokenizer == "bpe":
+        return train_bpe(_training_texts(admitted), config.corpus.vocab_size)
+    return load_tokenizer(base_dir / Path(config.corpus.tokenizer).expanduser())
+
+
+def _training_texts(admitted: list[Admitted]) -> Iterator[str]:
+    sizes: dict[str, int] = {}
+    for each in admitted:
+        if sizes.get(each.domain, 0) >= BPE_BYTES_PER_DOMAIN:
             continue
-        data = utf8(text, f"domain `{name}`, document {tally.documents + 1}")
-        key = hashlib.sha256(data).digest()[:16]
-        if key in seen:
-            tally.duplicates += 1
-            continue
-        if corpus.max_bytes is not None and sum(tally.sizes.values()) + len(data) > corpus.max_bytes:
-            return
-        seen.add(key)
-        split = side(group, corpus.validation_fraction)
-        tally.documents += 1
-        tally.validation_documents += split == "validation"
-        tally.sizes[split] += len(data)
-        yield text, split
+        block = CleanBlock(each.path)
+        for number in each.chosen.tolist():
+            if not block.validation[number] and sizes.get(each.domain, 0) < BPE_BYTES_PER_DOMAIN:
+                data = block.data(number)
+                sizes[each.domain] = sizes.get(each.domain, 0) + len(data)
+                yield data.decode()
 
 
-def _build_domain(
-    name: str,
-    domain: DomainConfig,
-    corpus: CorpusConfig,
-    base_dir: Path,
-    out: Path,
-    tokenizer: Tokenizer,
-    progress: Progress,
-) -> DomainShards:
-    def writer(split: str) -> ShardWriter:
-        return ShardWriter(out, name, split, tokenizer.vocab_size, tokenizer.end_of_document, tokenizer.hash)
+def _write_shards(shop: Workshop, admission: Admission, tokenizer: Tokenizer, workers: int) -> dict[str, DomainShards]:
+    """Tokenise what was admitted and write the shards, domain after domain."""
+    shards: dict[str, DomainShards] = {}
+    # Bytes are their own tokens: handing them on takes longer than making them.
+    if shop.config.corpus.tokenizer == "byte":
+        encoded = ordered_map(encode, admission.admitted, 1, Worker, shop)
+    else:
+        encoded = map(read_tokens, ordered_map(tokenise, admission.admitted, workers, Worker, shop))
+    for name in shop.config.domains:
+        writers = {
+            split: ShardWriter(shop.folder, name, split, tokenizer.vocab_size, tokenizer.hash) for split in SPLITS
+        }
+        facts = TokenFacts()
+        try:
+            for block in admission.admitted:
+                if block.domain == name:
+                    data, more = next(encoded)
+                    facts.merge(more)
+                    for split, writer in writers.items():
+                        writer.append(data[split])
+            _check_sides(name, facts, admission.cleanings[name], shop.config.corpus)
+            infos = {split: writer.close() for split, writer in writers.items()}
+        except BaseException:
+            for writer in writers.values():
+                writer.abort()
+            raise
+        shards[name] = _facts(admission.cleanings[name], facts, infos)
+    return shards
 
-    writers = {split: writer(split) for split in ("train", "validation")}
-    tally, told = Tally(), 0
-    try:
-        for text, split in split_documents(name, domain, corpus, base_dir, tally):
-            writers[split].append(tokenizer.encode(text))
-            read = sum(tally.sizes.values())
-            if read - told >= 1 << 20:
-                progress(name, read - told)
-                told = read
-        progress(name, sum(tally.sizes.values()) - told)
-        _check_sides(name, tally, corpus)
-        infos = {split: each.close() for split, each in writers.items()}
-    except BaseException:
-        for each in writers.values():
-            each.abort()
-        raise
-    return _facts(tally, infos)
 
-
-def _check_sides(name: str, tally: Tally, corpus: CorpusConfig) -> None:
-    if tally.documents == 0:
-        raise CorpusError(f"domain `{name}` holds no text ({tally.empty} empty documents)", "check its paths")
-    for split, size in tally.sizes.items():
-        if size == 0:
+def _check_sides(name: str, facts: TokenFacts, tally: Cleanings, corpus: CorpusConfig) -> None:
+    documents = sum(amount.documents for amount in facts.splits.values())
+    for split, amount in facts.splits.items():
+        if amount.documents == 0:
             # The share at which a side stays empty once in a thousand times.
-            enough = math.ceil(100 * (1 - 0.001 ** (1 / tally.documents))) / 100
+            enough = math.ceil(100 * (1 - 0.001 ** (1 / max(documents, 1)))) / 100
             raise CorpusError(
-                f"the {split} side of domain `{name}` is empty: {tally.documents} documents split at "
-                f"validation_fraction {corpus.validation_fraction:g}",
+                f"the {split} side of domain `{name}` is empty: {documents} documents split at "
+                f"validation_fraction {corpus.validation_fraction:g} ({_losses(tally)})",
                 "give the domain more documents, or finer groups (group_field)"
                 + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
             )
 
 
-def _facts(tally: Tally, infos: dict[str, ShardInfo]) -> DomainShards:
+def _facts(tally: Cleanings, facts: TokenFacts, infos: dict[str, ShardInfo]) -> DomainShards:
+    train, validation = facts.splits["train"], facts.splits["validation"]
     return DomainShards(
         train_tokens=infos["train"].count,
-        train_bytes=tally.sizes["train"],
+        train_bytes=train.size,
         validation_tokens=infos["validation"].count,
-        validation_bytes=tally.sizes["validation"],
-        documents=tally.documents,
-        validation_documents=tally.validation_documents,
-        duplicates=tally.duplicates,
-        empty=tally.empty,
+        validation_bytes=validation.size,
+        documents=train.documents + validation.documents,
+        validation_documents=validation.documents,
+        duplicates=tally.count(EXACT),
+        empty=tally.count(EMPTY),
         train_sha256=infos["train"].sha256,
         validation_sha256=infos["validation"].sha256,
+        read_documents=tally.documents,
+        read_bytes=tally.bytes,
+        dropped={rule: each.documents for rule, each in tally.dropped.items()},
+        skipped_rows=dict(tally.skipped.counts),
+        languages={name: amount.to_json() for name, amount in facts.languages.items()},
     )
 
 
@@ -230,29 +344,26 @@ def _sources(config: StudyConfig, base_dir: Path) -> dict[str, Any]:
     files: dict[str, list[list[Any]]] = {}
     for name, domain in config.domains.items():
         files[name] = [source.stamp() for source in expand(domain.paths, base_dir)]
+        cleaning = config.corpus.cleaning_of(domain)
+        lists = [part.paths for part in (cleaning.urls, cleaning.words, cleaning.benchmarks) if part is not None]
+        files[name] += [source.stamp() for paths in lists for source in expand(paths, base_dir)]
     if config.corpus.tokenizer not in ("byte", "bpe"):
         path = base_dir / Path(config.corpus.tokenizer).expanduser()
         if not path.is_file():
             raise CorpusError(f"no tokenizer at {path}", "corpus.tokenizer is `byte`, `bpe` or a tokenizer.json")
-        files["tokenizer"] = [_stamp(path)]
+        files["tokenizer"] = [Source(str(path)).stamp()]
     settings = {
         "corpus": config.corpus.model_dump(mode="json"),
         "domains": {name: domain.model_dump(mode="json") for name, domain in config.domains.items()},
     }
-    return {"version": 1, "settings": settings, "files": files}
+    return {"version": 2, "settings": settings, "files": files}
 
 
-def _stamp(path: Path) -> list[Any]:
-    stat = path.stat()
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
-
-
-def _up_to_date(corpus: Path, sources: dict[str, Any]) -> bool:
-    if not (corpus / "inventory.json").is_file():
-        return False
+def _matches(folder: Path, sources: dict[str, Any]) -> bool:
+    """Whether what lies in `folder` was made, or begun, from these sources and settings."""
     try:
-        before = json.loads((corpus / SOURCES_FILE).read_bytes())
+        before = json.loads((folder / SOURCES_FILE).read_bytes())
     except (OSError, ValueError):
         return False
     # Key order counts too: it is the order of the domains.
-    return json.dumps(before) == json.dumps(sources)
+    return json.dumps(before) == json.dumps(json.loads(json.dumps(sources)))

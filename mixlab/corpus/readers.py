@@ -49,8 +49,8 @@ Payload = bytes | Record | Overlong
 class BadRowError(CorpusError):
     """A row that cannot be used; `reason` is the kind of fault, by which skipped rows are counted."""
 
-    def __init__(self, where: str, reason: str, detail: str, hint: str) -> None:
-        super().__init__(f"{where}: {detail}", hint)
+    def __init__(self, message: str, hint: str | None = None, reason: str = "unusable") -> None:
+        super().__init__(message, hint)
         self.reason = reason
 
 
@@ -232,15 +232,15 @@ def parse(source: Source, row: int, payload: Payload) -> Record:
     if isinstance(payload, dict):
         return payload
     if isinstance(payload, Overlong):
-        raise BadRowError(where, "too long", f"longer than {payload.limit:,} bytes", "split the line")
+        raise BadRowError(f"{where}: longer than {payload.limit:,} bytes", "split the line", "too long")
     try:
         text = payload.decode("utf-8-sig" if row == 1 else "utf-8")
     except UnicodeDecodeError as error:
         above = payload[: error.start].count(b"\n")
         offset = error.start - (payload.rfind(b"\n", 0, error.start) + 1)
         hint = "convert the file to UTF-8, or name only the text files, for example with a glob"
-        detail = f"not UTF-8 at byte {offset} of the row"
-        raise BadRowError(f"{source}, row {row + above}", "not UTF-8", detail, hint) from None
+        message = f"{source}, row {row + above}: not UTF-8 at byte {offset} of the row"
+        raise BadRowError(message, hint, "not UTF-8") from None
     return {"text": text} if format_of(source) == "text" else _json_object(text, where)
 
 
@@ -249,10 +249,10 @@ def _json_object(text: str, where: str) -> Record:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         hint = "the file may be cut short; fetch it again"
-        raise BadRowError(where, "not JSON", f"not valid JSON: {error}", hint) from None
+        raise BadRowError(f"{where}: not valid JSON: {error}", hint, "not JSON") from None
     if not isinstance(record, dict):
-        detail = f"a row must be a JSON object, but is {type(record).__name__}"
-        raise BadRowError(where, "not an object", detail, 'write one {"text": ...} a line')
+        message = f"{where}: a row must be a JSON object, but is {type(record).__name__}"
+        raise BadRowError(message, 'write one {"text": ...} a line', "not an object")
     return record
 
 
@@ -263,10 +263,9 @@ def document(record: Record, where: str, text_field: str, group_field: str | Non
     text = record[text_field]
     if not isinstance(text, str):
         raise BadRowError(
-            where,
-            "text is not text",
-            f"field `{text_field}` must be text, but is {type(text).__name__}",
+            f"{where}: field `{text_field}` must be text, but is {type(text).__name__}",
             "set the domain's text_field to the field that holds the text",
+            "text is not text",
         )
     data = utf8(text, where)
     if group_field is None:
@@ -277,8 +276,8 @@ def document(record: Record, where: str, text_field: str, group_field: str | Non
     group = record[name]
     if isinstance(group, bool) or not isinstance(group, (str, int)):
         hint = "set the domain's group_field to a field that every row has"
-        detail = f"field `{name}` must be text or a whole number, but is {group!r:.60}"
-        raise BadRowError(where, "no group", detail, hint)
+        message = f"{where}: field `{name}` must be text or a whole number, but is {group!r:.60}"
+        raise BadRowError(message, hint, "no group")
     key = str(group)
     utf8(key, where)
     # An id without "-" is its own stem.
@@ -294,11 +293,11 @@ def utf8(text: str, where: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        detail = f"a lone surrogate at character {error.start}"
-        raise BadRowError(where, "lone surrogate", detail, "repair the text's escapes") from None
+        message = f"{where}: a lone surrogate at character {error.start}"
+        raise BadRowError(message, "repair the text's escapes", "lone surrogate") from None
 
 
 def _no_field(where: str, name: str, known: Iterable[str]) -> BadRowError:
     hint = did_you_mean(name, known)
-    detail = f"there is no field `{name}`"
-    return BadRowError(where, f"no field {name}", detail, f"{hint} (text_field and group_field in study.yaml)")
+    hint = f"{hint} (text_field and group_field in study.yaml)"
+    return BadRowError(f"{where}: there is no field `{name}`", hint, f"no field {name}")

@@ -53,24 +53,30 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
     raise CorpusError(f"a vocabulary has at most 2**32 ids, but got {vocab_size}")
 
 
+def closed_ids(ids: NDArray[np.integer], vocab_size: int, end: int) -> bytes:
+    """One document's ids, shape (n,), and the end of the document, as a shard holds them."""
+    closed = np.empty(len(ids) + 1, dtype=token_dtype(vocab_size))
+    closed[:-1] = ids
+    closed[-1] = end
+    return closed.tobytes()
+
+
 class ShardWriter:
     """Appends documents to one shard; the sidecar is written by `close`, so half a shard has none."""
 
-    def __init__(self, folder: Path, domain: str, split: str, vocab_size: int, end: int, tokenizer: str) -> None:
+    def __init__(self, folder: Path, domain: str, split: str, vocab_size: int, tokenizer: str) -> None:
         self._path = folder / f"{slug(domain)}.{split}.bin"
         self._file = open(self._path, "wb")  # noqa: SIM115 - lives until close()
         self._dtype = token_dtype(vocab_size)
-        self._end = np.array([end], dtype=self._dtype).tobytes()
         self._digest = hashlib.sha256()
         self._facts = (domain, split, tokenizer)
         self.count = 0
 
-    def append(self, ids: NDArray[np.integer]) -> None:
-        """Write one document's ids, shape (n,), and the end of the document."""
-        data = ids.astype(self._dtype, copy=False).tobytes() + self._end
+    def append(self, data: bytes) -> None:
+        """Write documents that `closed_ids` made."""
         self._file.write(data)
         self._digest.update(data)
-        self.count += len(ids) + 1
+        self.count += len(data) // self._dtype.itemsize
 
     def close(self) -> ShardInfo:
         """Flush to disk and write the sidecar."""

@@ -1,0 +1,77 @@
+"""Blocklists: words and phrases by their share of a document, and web domains by a row's address."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.options import UrlsConfig, WordsConfig
+from mixlab.corpus.clean.words import Block, phrase_hash
+from mixlab.corpus.sources import expand
+from mixlab.errors import CorpusError
+
+MAX_PHRASE = 5
+
+
+class WordList:
+    """Counts the listed words and phrases of every document."""
+
+    def __init__(self, config: WordsConfig, base_dir: Path) -> None:
+        self._config = config
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for where, entry in _entries(config.paths, base_dir):
+            length, value = phrase_hash(entry)
+            if not 1 <= length <= MAX_PHRASE:
+                raise CorpusError(
+                    f"{where}: an entry has 1 to {MAX_PHRASE} words, but `{entry[:60]}` has {length}", "shorten it"
+                )
+            by_length[length].append(value)
+        self._sets = {length: HashSet(np.array(by_length[length], dtype=np.uint64)) for length in sorted(by_length)}
+
+    def broken(self, block: Block) -> NDArray[np.bool_]:
+        """Documents that hold too many of them, shape (count,)."""
+        hits = np.zeros(block.count)
+        for length, listed in self._sets.items():
+            hashes, first = block.sequences(length)
+            found, _ = listed.find(hashes)
+            hits += block.per_document(block.terms.documents[first[found]])
+        terms = np.maximum(block.per_document(block.terms.documents), 1)
+        broken = np.zeros(block.count, dtype=bool)
+        if self._config.max_share is not None:
+            broken |= hits / terms > self._config.max_share
+        if self._config.max_count is not None:
+            broken |= hits > self._config.max_count
+        return broken
+
+
+class UrlList:
+    """Knows whether an address lies in a listed domain or below it."""
+
+    def __init__(self, config: UrlsConfig, base_dir: Path) -> None:
+        self._domains = {entry.lower().lstrip(".") for _, entry in _entries(config.paths, base_dir)}
+
+    def __contains__(self, url: str) -> bool:
+        try:
+            host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+        except ValueError:  # not an address, so of no domain
+            return False
+        parts = host.split(".")
+        return any(".".join(parts[start:]) in self._domains for start in range(len(parts)))
+
+
+def _entries(paths: Sequence[str], base_dir: Path) -> Iterator[tuple[str, str]]:
+    for source in expand(paths, base_dir):
+        with source.open_text() as file:
+            for row, line in enumerate(file, 1):
+                try:
+                    entry = line.decode("utf-8-sig").partition("#")[0].strip()
+                except UnicodeDecodeError:
+                    raise CorpusError(f"{source}, row {row}: not UTF-8", "convert the list to UTF-8") from None
+                if entry:
+                    yield f"{source}, row {row}", entry

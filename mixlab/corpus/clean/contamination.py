@@ -1,0 +1,88 @@
+"""Decontamination: finds documents that share a sequence of words with an item of a benchmark.
+
+Source: Brown et al. 2020, appendix C, for sequences of 13 words. Deviations: a document that holds one is dropped
+whole, and an item that is shorter is looked for as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.options import BenchmarksConfig
+from mixlab.corpus.clean.words import U64, Block
+from mixlab.corpus.readers import records
+from mixlab.corpus.sources import expand
+from mixlab.errors import CorpusError, did_you_mean
+
+
+class Benchmarks:
+    """The sequences of all items, by length, and the file of each.
+
+    Attributes:
+        names: the benchmark files, by name.
+    """
+
+    def __init__(self, config: BenchmarksConfig, base_dir: Path) -> None:
+        sources = expand(config.paths, base_dir)
+        self.names = [source.name.rsplit("/", 1)[-1] for source in sources]
+        found: dict[int, dict[int, int]] = {}
+        for number, source in enumerate(sources):
+            texts = list(_texts(source.name, config))
+            for length, hashes in _sequences(Block(texts), config):
+                # An item of two benchmarks counts for the first.
+                known = found.setdefault(length, {})
+                for value in hashes.tolist():
+                    known.setdefault(value, number)
+        self._sets: dict[int, tuple[HashSet, NDArray[np.int64]]] = {}
+        for length, known in sorted(found.items()):
+            listed = HashSet(np.fromiter(known, dtype=np.uint64, count=len(known)))
+            self._sets[length] = listed, np.array([known[int(value)] for value in listed.hashes])
+
+    def find(self, block: Block) -> NDArray[np.int64]:
+        """The number of the benchmark that each document shares a sequence with, or -1; shape (count,)."""
+        benchmark = np.full(block.count, -1, dtype=np.int64)
+        for length, (hashes, numbers) in self._sets.items():
+            sequences, first = block.sequences(length)
+            where, which = hashes.find(sequences)
+            benchmark[block.terms.documents[first[where]]] = numbers[which]
+        return benchmark
+
+
+def _sequences(block: Block, config: BenchmarksConfig) -> Iterator[tuple[int, U64]]:
+    yield config.words, np.unique(block.sequences(config.words)[0])
+    counts = block.per_document(block.terms.documents)
+    for length in range(config.min_words, config.words):
+        hashes, first = block.sequences(length)
+        whole = hashes[counts[block.terms.documents[first]] == length]
+        if len(whole):
+            yield length, np.unique(whole)
+
+
+def _texts(path: str, config: BenchmarksConfig) -> Iterator[str]:
+    """The first field of every item, and it with each value of the others after it."""
+    for where, record in records([path]):
+        for name in config.fields:
+            if name not in record:
+                hint = f"{did_you_mean(name, record)} (corpus.cleaning.benchmarks.fields)"
+                raise CorpusError(f"{where}: there is no field `{name}`", hint)
+        stem, *others = (_values(record[name], f"{where}, field `{name}`") for name in config.fields)
+        start = " ".join(stem)
+        yield start
+        for values in others:
+            for value in values:
+                yield f"{start} {value}"
+
+
+def _values(value: Any, where: str) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    for each in values:
+        if not isinstance(each, str):
+            hint = "name fields that hold text, or lists of texts"
+            raise CorpusError(f"{where}: must be text or texts, but holds {each!r:.60}", hint)
+    return values

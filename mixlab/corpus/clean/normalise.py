@@ -1,0 +1,22 @@
+"""One spelling for the same text: Unicode NFC, "\\n" at every line end, no control and zero-width characters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# The tab and the newline stay, and so do the joiners U+200C and U+200D, which Persian, Indic scripts and emoji need.
+_ASCII_CONTROLS = bytes(code for code in (*range(32), 127) if code not in (9, 10))
+_DROPPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
+_LINE_ENDS = re.compile("\r\n?|\u0085|\u2028|\u2029")
+
+
+def normalise(text: str) -> str:
+    """`text` in the one spelling; the same object where nothing changes."""
+    if text.isascii():
+        data = text.encode()
+        if len(data.translate(None, _ASCII_CONTROLS)) == len(data):
+            return text
+    elif not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    return _DROPPED.sub("", _LINE_ENDS.sub("\n", text))

@@ -1,0 +1,71 @@
+"""Masks what leads to a person: e-mail addresses, public IP addresses, telephone numbers.
+
+Telephone numbers are taken only in spellings that little else has: with a leading "+", or three, three and four digits
+with dots, dashes or brackets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+
+_EMAIL_HINT = re.compile(r"@[A-Za-z0-9-]+\.[A-Za-z]")
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
+_IPV4_HINT = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)")
+_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:]|\.\d)")
+_PHONE_HINT = re.compile(r"[-.) ]\d{3}[-. ]?\d{2}")
+_PHONE = re.compile(
+    r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
+    r"|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"
+)
+
+
+def mask(text: str, kinds: Collection[str], counts: Counter[str]) -> str:
+    """`text` with `<email>`, `<ip>` and `<phone>` in place of what is found; `counts` grows by kind."""
+    for kind in kinds:
+        text = _MASKS[kind](text, counts)
+    return text
+
+
+def _email(text: str, counts: Counter[str]) -> str:
+    if "@" not in text or not _EMAIL_HINT.search(text):
+        return text
+    text, found = _EMAIL.subn("<email>", text)
+    counts["email"] += found
+    return text
+
+
+def _ip(text: str, counts: Counter[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        try:
+            public = ipaddress.ip_address(match[0]).is_global
+        except ValueError:
+            return match[0]
+        # Numbers of sections and versions have short parts; a public IPv6 address starts with four digits.
+        longest = len(match[0].split(":")[0]) == 4 if ":" in match[0] else re.search(r"\d\d", match[0])
+        if not public or not longest:
+            return match[0]
+        counts["ip"] += 1
+        return "<ip>"
+
+    if text.count(".") >= 3 and _IPV4_HINT.search(text):
+        text = _IPV4.sub(replace, text)
+    if "::" in text or text.count(":") >= 7:
+        text = _IPV6.sub(replace, text)
+    return text
+
+
+def _phone(text: str, counts: Counter[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        if not 8 <= sum(character.isdigit() for character in match[0]) <= 15:
+            return match[0]
+        counts["phone"] += 1
+        return "<phone>"
+
+    return _PHONE.sub(replace, text) if _PHONE_HINT.search(text) else text
+
+
+_MASKS: dict[str, Callable[[str, Counter[str]], str]] = {"email": _email, "ip": _ip, "phone": _phone}
