@@ -116,7 +116,7 @@ def train_from_seeds(
     believed = {name: int((truth == k).sum()) for k, name in enumerate(topics)}
     words = frozenset(word for seeds in topics.values() for word in seeds)
     for turn in range(ROUNDS):
-        rows = np.flatnonzero(truth >= 0)
+        rows = np.flatnonzero(truth >= 0).tolist()
         some, labels = [texts[i] for i in rows], [names[truth[i]] for i in rows]
         groups = [str(i) for i in rows]
         model, _ = train_linear(some, labels, groups, seed, WORDS_ONLY, words if turn == 0 else frozenset())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixlab.corpus.readers import document, records
+from mixlab.corpus.readers import BadRowError, document, records
 
 SAMPLE_DOCUMENTS = 20_000
 SAMPLE_BYTES = 64_000_000
@@ -24,6 +25,7 @@ class Texts:
         name: of the domain.
         paths: files, folders, globs or URLs; relative ones lie in `base_dir`.
         text_field, group_field: as in study.yaml.
+        skipped: counts rows that cannot be used, by fault, where they are to be skipped (None: they are errors).
     """
 
     name: str
@@ -31,6 +33,7 @@ class Texts:
     base_dir: Path = Path()
     text_field: str = "text"
     group_field: str | None = None
+    skipped: Counter[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,18 @@ def read(sources: Iterable[Texts]) -> Iterator[Doc]:
 
 
 def read_records(source: Texts) -> Iterator[tuple[dict[str, Any], str]]:
-    """(record, text) of every document of one domain."""
-    for where, record in records(source.paths, source.base_dir):
-        text, _ = document(record, where, source.text_field, source.group_field)
+    """(record, text) of every document of one domain; what was skipped is that of the latest reading."""
+    skipped = source.skipped
+    if skipped is not None:
+        skipped.clear()
+    for where, record in records(source.paths, source.base_dir, skipped=skipped):
+        try:
+            text, _ = document(record, where, source.text_field, source.group_field)
+        except BadRowError as error:
+            if skipped is None:
+                raise
+            skipped[error.reason] += 1
+            continue
         yield record, text
 
 

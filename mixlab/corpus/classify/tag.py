@@ -7,11 +7,10 @@ ids go straight to the table on disk.
 from __future__ import annotations
 
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from mixlab.corpus.classify.base import Classifier, Embedder, checked_probabilities, checked_vectors
 from mixlab.corpus.classify.linear import LinearModel
 from mixlab.corpus.classify.source import Doc, Texts, read
+from mixlab.corpus.parallel import ordered_map
 from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.quality import QUALITY, quality_scores
 from mixlab.corpus.signals.scores import Scores
@@ -34,6 +34,8 @@ BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
 # Starting processes that import scikit-learn takes seconds; below so much text one is faster.
 PARALLEL_CHARACTERS = 20_000_000
+SAMPLES = 20
+SAMPLE_CHARACTERS = 200
 Progress = Callable[[str, int], None]
 
 
@@ -84,6 +86,7 @@ class Tags:
         probability: that it is right, shape (n,).
         bytes, tokens: shape (n,).
         signals: by name, each of shape (n,).
+        samples: a few random documents of each topic, by domain and topic, as one line.
         vectors: shape (n, d) where they were asked for.
     """
 
@@ -95,10 +98,30 @@ class Tags:
     bytes: NDArray[np.int64]
     tokens: NDArray[np.int64]
     signals: dict[str, NDArray[np.float32]]
+    samples: dict[tuple[str, str], list[str]]
     vectors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.topic)
+
+
+class Excerpts:
+    """A few documents of every topic, drawn at random by their place, shortened to one line."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], list[tuple[int, str]]] = {}
+
+    def add(self, docs: Sequence[Doc], topics: Sequence[str]) -> None:
+        for doc, topic in zip(docs, topics, strict=True):
+            kept = self._kept.setdefault((doc.domain, topic), [])
+            draw = zlib.crc32(str(doc.index).encode())
+            if len(kept) < SAMPLES or draw < kept[-1][0]:
+                kept.append((draw, " ".join(doc.text[: 4 * SAMPLE_CHARACTERS].split())[:SAMPLE_CHARACTERS]))
+                kept.sort()
+                del kept[SAMPLES:]
+
+    def lines(self) -> dict[tuple[str, str], list[str]]:
+        return {place: [line for _, line in kept] for place, kept in self._kept.items()}
 
 
 def tag_documents(
@@ -125,18 +148,20 @@ def tag_documents(
         SweepError: when the table cannot be written.
     """
     names = tuple(source.name for source in sources)
+    excerpts = Excerpts()
     parts: dict[str, list[NDArray[Any]]] = {}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=".tags.") as scratch:
             draft = Path(scratch, out.name)
             writer: pq.ParquetWriter | None = None
-            for batch, columns in _ordered(machine, _batches(read(sources)), workers):
+            for batch, columns in _tagged(machine, _batches(read(sources)), workers):
                 columns |= _known(batch, columns, assigned, scores)
                 columns["domain"] = np.array([names.index(doc.domain) for doc in batch], dtype=np.int32)
                 table = _table(batch, columns, labels)
                 writer = writer or pq.ParquetWriter(draft, table.schema, compression="zstd")
                 writer.write_table(table)
+                excerpts.add(batch, [labels[i] for i in columns["topic"]])
                 for name, values in columns.items():
                     parts.setdefault(name, []).append(values)
                 if progress:
@@ -156,6 +181,7 @@ def tag_documents(
         bytes=whole.pop("bytes"),
         tokens=whole.pop("tokens"),
         vectors=whole.pop("vectors", None),
+        samples=excerpts.lines(),
         signals=whole,
     )
 
@@ -205,33 +231,20 @@ def _batches(docs: Iterable[Doc]) -> Iterator[list[Doc]]:
         yield batch
 
 
-def _ordered(
+def _tagged(
     machine: Machine, batches: Iterator[list[Doc]], workers: int
 ) -> Iterator[tuple[list[Doc], dict[str, NDArray[Any]]]]:
-    """(batch, columns) in order; a few batches are under way at a time."""
-    if workers <= 1:
+    """(batch, columns) in order; texts go to the workers, documents stay here."""
+    waiting: deque[list[Doc]] = deque()
+
+    def texts() -> Iterator[list[str]]:
         for batch in batches:
-            yield batch, machine([doc.text for doc in batch])
-        return
-    waiting: deque[tuple[list[Doc], Future[dict[str, NDArray[Any]]]]] = deque()
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (machine,)) as pool:
-        for batch in batches:
-            waiting.append((batch, pool.submit(_work, [doc.text for doc in batch])))
-            if len(waiting) >= 2 * workers:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
+            waiting.append(batch)
+            yield [doc.text for doc in batch]
+
+    for columns in ordered_map(Machine.__call__, texts(), workers, _same, machine):
+        yield waiting.popleft(), columns
 
 
-_machine: Machine | None = None
-
-
-def _start_worker(machine: Machine) -> None:
-    global _machine
-    _machine = machine
-
-
-def _work(texts: list[str]) -> dict[str, NDArray[Any]]:
-    assert _machine is not None
-    return _machine(texts)
+def _same(machine: Machine) -> Machine:
+    return machine
