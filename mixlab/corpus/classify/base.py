@@ -89,8 +89,8 @@ def unit_rows(vectors: NDArray[np.float32], count: int, who: str) -> NDArray[np.
     if not np.isfinite(vectors).all():
         raise ConfigError(f"{who} must give finite numbers, but some are not", "look for NaN in the vectors")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, np.float32(1))
-    return scaled
+    lengths[lengths == 0] = 1
+    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def library(module: str) -> Any:

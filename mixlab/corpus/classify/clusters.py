@@ -14,7 +14,7 @@ from scipy.special import softmax
 from mixlab.corpus.classify.base import Array, Embedder, checked_vectors, library
 from mixlab.corpus.classify.embed import Lsa
 from mixlab.corpus.classify.features import Analysis, Tfidf
-from mixlab.errors import ConfigError, CorpusError
+from mixlab.errors import CorpusError
 
 CHOICES = (3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 SILHOUETTE_DOCUMENTS = 2_000
@@ -50,11 +50,7 @@ class ClusterModel:
         return result
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        if not isinstance(self.embedder, Lsa):
-            raise ConfigError(
-                "clusters of embeddings that are not mixlab's own cannot be saved",
-                "leave --save-model out; the tags hold every document's cluster",
-            )
+        assert isinstance(self.embedder, Lsa), "only vectors of our own can be made again"
         about = {"labels": list(self.labels), "concentration": self.concentration}
         return {"centroids": self.centroids, **self.embedder.arrays()}, about
 

@@ -1,4 +1,4 @@
-"""How much of each topic there is, which topics are over-represented against a reference, and what would even them out."""
+"""How much of each topic there is, which are over-represented against a reference, and what would even them out."""
 
 from __future__ import annotations
 
@@ -92,9 +92,8 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}", "--reference takes uniform, a file or a domain"
-        ) from None
+        known = "--reference takes uniform, a domain of the study, or a JSON file of shares"
+        raise ConfigError(f"cannot read {path}: {error.strerror}", known) from None
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}", hint) from None
     if not isinstance(data, dict) or not data:

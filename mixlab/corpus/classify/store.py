@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.classify.base import Classifier
 from mixlab.corpus.classify.clusters import ClusterModel
+from mixlab.corpus.classify.embed import Lsa
 from mixlab.corpus.classify.linear import LinearModel
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.folder import write_atomic
@@ -23,11 +24,7 @@ REMAKE = "train it again with `mixlab classify`"
 
 
 def save_model(path: Path, model: LinearModel | ClusterModel) -> None:
-    """Write a classifier, atomically.
-
-    Raises:
-        ConfigError: when the model holds a part that cannot be written, an embedding model of the user's own.
-    """
+    """Write a classifier, atomically."""
     import safetensors.numpy
 
     arrays, about = model.to_arrays()
@@ -49,7 +46,8 @@ def load_model(path: Path) -> LinearModel | ClusterModel:
     try:
         start = path.read_bytes()[:2]
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", "give the file that --save-model wrote") from None
+        hint = "give the model.safetensors that `mixlab classify` wrote"
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint) from None
     if start[:1] == b"\x80" or path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
         raise CorpusError(
             f"{path} is a pickle; a pickle runs the code in it when it is loaded, and is refused",
@@ -68,12 +66,11 @@ def load_model(path: Path) -> LinearModel | ClusterModel:
     return kind.from_arrays(arrays, about)
 
 
-def model_hash(classifier: Classifier) -> str | None:
-    """16 hex digits over all that decides what a classifier of ours says; None for somebody else's."""
-    if not isinstance(classifier, (LinearModel, ClusterModel)):
-        return None
-    arrays, about = classifier.to_arrays()
-    return _digest(arrays, about)[:16]
+def can_save(classifier: Classifier | None) -> TypeGuard[LinearModel | ClusterModel]:
+    """Whether a classifier is made of parts of ours alone."""
+    if isinstance(classifier, ClusterModel):
+        return isinstance(classifier.embedder, Lsa)
+    return isinstance(classifier, LinearModel)
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> str:

@@ -27,15 +27,23 @@ class Rewrite:
 
 
 def replace_domain(
-    path: Path, domain: str, entries: Mapping[str, Mapping[str, Any]], shares: Mapping[str, float], how: str
+    path: Path,
+    text: str,
+    domain: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    shares: Mapping[str, float],
+    how: str,
 ) -> Rewrite:
-    """The text of study.yaml with `domain` replaced by `entries`; nothing is written.
+    """The text of a study.yaml with `domain` replaced by `entries`; nothing is written.
 
     The old entry stays as a comment. Where `objective` or `mixtures.prior` give the domain a weight, the sub-domains
     share it as they share its tokens. A bound on the domain cannot be kept: study.yaml bounds single domains, and the
     bound would be on their sum.
 
     Args:
+        path: of the study.yaml, for messages.
+        text: what it holds.
+        domain: the domain that goes.
         entries: by sub-domain, the keys of a `domains` entry; one of the domain's own name is a filtered domain, whose
             weights and bounds stay.
         shares: of the domain's tokens by sub-domain, sums to 1.
@@ -44,7 +52,6 @@ def replace_domain(
     Raises:
         ConfigError: when `mixtures.min` or `mixtures.max` bounds the domain, or the result would be no study.
     """
-    text = path.read_bytes().decode("utf-8")
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     edits = [_domain_edit(text, root, domain, entries, how)]
     notes: list[str] = []

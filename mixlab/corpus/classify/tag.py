@@ -48,12 +48,15 @@ class Machine:
         quality: good against this.
         embedder: vectors, for semantic dedup.
         tokenizer: counts tokens (None: bytes / 4).
+        least: a topic less probable than this gives way to the label of index `other`.
     """
 
     classifier: Classifier | None = None
     quality: LinearModel | None = None
     embedder: Embedder | None = None
     tokenizer: Tokenizer | None = None
+    least: float = 0.0
+    other: int = 0
 
     def __call__(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of shape (n,), and `vectors` of shape (n, d)."""
@@ -65,8 +68,9 @@ class Machine:
             columns["tokens"] = np.array([len(self.tokenizer.encode(text)) + 1 for text in texts], dtype=np.int64)
         if self.classifier is not None:
             probabilities = checked_probabilities(self.classifier, texts)
-            columns["topic"] = probabilities.argmax(axis=1).astype(np.int32)
-            columns["probability"] = probabilities.max(axis=1).astype(np.float32)
+            top = probabilities.max(axis=1).astype(np.float32)
+            columns["probability"] = top
+            columns["topic"] = np.where(top < self.least, self.other, probabilities.argmax(axis=1)).astype(np.int32)
         if self.quality is not None:
             columns[QUALITY] = quality_scores(self.quality, texts)
         if self.embedder is not None:
