@@ -16,7 +16,8 @@ from mixlab.corpus.classify.embed import Lsa
 from mixlab.corpus.classify.features import Analysis, Tfidf
 from mixlab.errors import CorpusError
 
-CHOICES = (3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+# More clusters than this are too many domains for a sweep; --clusters K takes any number.
+CHOICES = (3, 4, 5, 6, 8, 10, 12, 15, 20)
 SILHOUETTE_DOCUMENTS = 2_000
 RESTARTS = 5
 NAME_TERMS = 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ import click
 import yaml
 from rich.console import Console
 
-from mixlab.config import DomainConfig
 from mixlab.corpus.classify.build import Wanted
 from mixlab.corpus.classify.parts import Cut, check_new_names, part_paths, write_parts
 from mixlab.corpus.classify.run import TAGS_FILE, TOPIC, Cutting, Job, Outcome, classify
@@ -27,7 +25,7 @@ from mixlab.corpus.classify.show import (
     samples,
     show_built,
 )
-from mixlab.corpus.classify.source import Texts
+from mixlab.corpus.classify.source import Texts, domain_texts
 from mixlab.corpus.classify.study_lines import Rewrite, entry_line, replace_domain
 from mixlab.corpus.commands import name_domains
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
@@ -145,17 +143,7 @@ def _sources(
     reference = given["reference"]
     if reference in known and reference not in names:
         names.append(reference)
-    return tuple(_domain_texts(name, known[name], folder.root) for name in names)
-
-
-def _domain_texts(name: str, config: DomainConfig, root: Path) -> Texts:
-    if config.format != "auto":
-        raise ConfigError(
-            f"domain `{name}` is tokenised already ({config.format}); classification reads text",
-            "name the other domains with --domain",
-        )
-    skipped: Counter[str] | None = Counter() if config.on_bad_row == "skip" else None
-    return Texts(name, config.paths, root, config.text_field, config.group_field, skipped)
+    return tuple(domain_texts(name, known[name], folder.root) for name in names)
 
 
 def _job(folder: StudyFolder | None, sources: tuple[Texts, ...], given: dict[str, Any]) -> Job:
@@ -242,14 +230,13 @@ def _show_proposal(console: Console, folder: StudyFolder | None, job: Job, outco
     complete = folder is not None and set(tokens) == set(folder.config.domains)
     total = sum(tokens.values()) if complete else tokens[domain]
     share = tokens[domain] / max(total, 1)
-    rest = {name: count / total for name, count in tokens.items() if name != domain} if complete else {}
-    lines = proposal(outcome, domain, share, rest)
+    lines = proposal(outcome, domain, share)
     if not lines:
         return
     whose = "of all tokens" if complete else f"of the tokens of {domain}"
     console.print(
-        f"Over-represented: more than {job.over:g} times the reference. Caps for study.yaml once {domain} is split by "
-        f"topic (weights are shares {whose}):",
+        f"Over-represented is more than {job.over:g} times the reference. Caps for study.yaml once {domain} is split "
+        f"by topic, as shares {whose} (evened-out weights of all topics are in topics.json):",
         markup=False,
     )
     for line in lines:
@@ -268,9 +255,8 @@ def _rewrite(folder: StudyFolder | None, job: Job, outcome: Outcome) -> list[Rew
     """The changes to study.yaml, each on top of the one before; nothing is written."""
     if folder is None:
         return []
-    how = (
-        f"by {job.cutting.by}" if job.cutting.by else "by " + ", ".join(next(iter(outcome.cuts.values())).dropped or ())
-    )
+    filters = next(iter(outcome.cuts.values())).dropped or {}
+    how = f"by {', '.join([job.cutting.by] if job.cutting.by else filters)}"
     raw = yaml.safe_load(folder.config_file.read_bytes())["domains"]
     rewrites: list[Rewrite] = []
     text = folder.config_file.read_bytes().decode()

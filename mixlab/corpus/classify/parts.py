@@ -87,7 +87,7 @@ def cut_domain(
         labels: names of the parts.
         part: index of the label of each of the domain's n documents, shape (n,).
         stays: documents that the filters left, shape (n,).
-        smallest: a part with less than this share of the tokens that stay is merged into `other`.
+        smallest: parts with less than this share of the tokens that stay are merged into `other`.
         dropped: documents that the filters dropped, for the record.
 
     Raises:
@@ -99,9 +99,8 @@ def cut_domain(
         raise CorpusError(f"the filters leave nothing of domain `{domain}`", "loosen --keep, --drop-lowest or both")
     left = np.bincount(part[stays], weights=tokens[stays], minlength=len(labels))
     shares = left / left.sum()
-    small = {k for k, label in enumerate(labels) if shares[k] < smallest and label != OTHER and left[k] > 0}
-    merge = len(small) > 1 or OTHER in labels or sum(shares[k] for k in small) >= smallest
-    targets = [OTHER if k in small and merge else label for k, label in enumerate(labels)]
+    small = _small_parts(labels, shares, smallest)
+    targets = [OTHER if k in small else label for k, label in enumerate(labels)]
     present = [targets[k] for k in np.flatnonzero(left > 0)]
     kept = sorted(dict.fromkeys(present), key=lambda label: label == OTHER)
     names = _part_names(domain, kept)
@@ -118,9 +117,25 @@ def cut_domain(
         documents=by_part(np.ones(len(where), dtype=np.int64)),
         bytes=by_part(sizes),
         tokens=by_part(tokens),
-        merged=tuple(labels[k] for k in sorted(small)) if merge else (),
+        merged=tuple(labels[k] for k in sorted(small) if left[k] > 0),
         dropped=dropped,
     )
+
+
+def _small_parts(labels: Sequence[str], shares: NDArray[np.floating], smallest: float) -> set[int]:
+    """Labels to merge into `other`: those below `smallest`, and then the next ones until `other` itself is not below.
+
+    One part beside `other` always stays.
+    """
+    pot = sum(float(shares[k]) for k, label in enumerate(labels) if label == OTHER)
+    rest = [int(k) for k in np.argsort(shares, kind="stable") if labels[k] != OTHER and shares[k] > 0]
+    merged: set[int] = set()
+    for k in rest[:-1]:
+        if shares[k] >= smallest and (pot == 0 or pot >= smallest):
+            break
+        merged.add(k)
+        pot += float(shares[k])
+    return merged
 
 
 def _part_names(domain: str, kept: Sequence[str]) -> tuple[str, ...]:
@@ -138,7 +153,8 @@ def _part_names(domain: str, kept: Sequence[str]) -> tuple[str, ...]:
 
 def part_paths(cut: Cut) -> dict[str, str]:
     """Where the sub-domains' files lie, relative to the folder that holds `split`."""
-    return {name: f"{SPLIT_FOLDER}/{slug(cut.domain)}/{slug(name)}.jsonl.zst" for name in cut.names}
+    folder = f"{SPLIT_FOLDER}/{slug(cut.domain)}"
+    return {name: f"{folder}/{slug(name.removeprefix(f'{cut.domain}-'))}.jsonl.zst" for name in cut.names}
 
 
 def write_parts(cut: Cut, source: Texts, tags: Tags, root: Path) -> list[Path]:

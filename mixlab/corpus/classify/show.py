@@ -1,4 +1,4 @@
-"""What `mixlab classify` shows: the inventory by topic, how good the classifier is, the parts, and lines for study.yaml."""
+"""What `mixlab classify` shows: the inventory by topic, how good the classifier is, and the parts of a domain."""
 
 from __future__ import annotations
 
@@ -113,36 +113,17 @@ def parts_table(cut: Cut) -> Table:
     return table
 
 
-def proposal(outcome: Outcome, domain: str, domain_share: float, whole: Mapping[str, float]) -> list[str]:
-    """Lines of study.yaml that down-sample the over-represented topics of a domain once it is split by topic.
+def proposal(outcome: Outcome, domain: str, domain_share: float) -> list[str]:
+    """Lines of study.yaml that cap the over-represented topics of a domain once it is split by topic.
 
     Args:
-        domain_share: the domain's share of the tokens of all domains.
-        whole: shares of the other domains, for a prior that sums to 1 (empty: the topics alone do).
+        domain_share: the domain's share of the tokens of all domains: what a cap is a share of.
     """
-    shares, evened = outcome.shares[domain], outcome.evened[domain]
-    capped = {each.topic: each.cap for each in shares if each.cap is not None}
+    capped = [(each.topic, each.cap) for each in outcome.shares[domain] if each.cap is not None]
     if not capped:
         return []
-    names = {each.topic: f"{domain}-{plain_name(each.topic)}" for each in shares}
-    caps = {names[topic]: round(domain_share * (cap or 0), 4) for topic, cap in capped.items()}
-    prior = {names[topic]: domain_share * share for topic, share in evened.items() if share > 0} | dict(whole)
-    rounded = _rounded(prior)
-    return [
-        "mixtures:",
-        f"  max: {flow(caps)}",
-        "  # or the design around these weights, in which the others make up for them:",
-        "  # prior:",
-        *(f"  #   {flow(name)}: {weight:g}" for name, weight in rounded.items()),
-    ]
-
-
-def _rounded(weights: Mapping[str, float]) -> dict[str, float]:
-    """Four decimals that still sum to 1."""
-    rounded = {name: round(weight, 4) for name, weight in weights.items()}
-    largest = max(rounded, key=lambda name: rounded[name])
-    rounded[largest] = round(1 - sum(value for name, value in rounded.items() if name != largest), 4)
-    return rounded
+    caps = [(f"{domain}-{plain_name(topic)}", round(domain_share * cap, 4)) for topic, cap in capped]
+    return ["mixtures:", "  max:", *(f"    {flow(name)}: {cap:g}" for name, cap in caps)]
 
 
 def difference(rewrite: Rewrite, path: str) -> list[str]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixlab.config import DomainConfig
 from mixlab.corpus.readers import BadRowError, document, records
+from mixlab.errors import ConfigError
 
 SAMPLE_DOCUMENTS = 20_000
 SAMPLE_BYTES = 64_000_000
@@ -34,6 +36,21 @@ class Texts:
     text_field: str = "text"
     group_field: str | None = None
     skipped: Counter[str] | None = None
+
+
+def domain_texts(name: str, config: DomainConfig, root: Path) -> Texts:
+    """What a study says of a domain's text.
+
+    Raises:
+        ConfigError: when it is tokenised already.
+    """
+    if config.format != "auto":
+        raise ConfigError(
+            f"domain `{name}` is tokenised already ({config.format}); classification reads text",
+            "name the other domains with --domain",
+        )
+    skipped: Counter[str] | None = Counter() if config.on_bad_row == "skip" else None
+    return Texts(name, config.paths, root, config.text_field, config.group_field, skipped)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mixlab.errors import CorpusError
+from mixlab.folder import write_atomic
 
 
 class Scores:
@@ -64,3 +66,11 @@ class Scores:
                 bad = ids[int(np.flatnonzero(~np.isfinite(values))[0])]
                 raise CorpusError(f"{self._path}: `{name}` of document `{bad:.60}` is not a finite number")
         return found
+
+
+def write_scores(path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[float]]) -> None:
+    """Write the file that `Scores` reads, atomically."""
+    arrays = {name: pa.array(np.asarray(values, dtype=np.float32)) for name, values in columns.items()}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), **arrays}), buffer, compression="zstd")
+    write_atomic(path, buffer.getvalue())
