@@ -216,7 +216,7 @@ def _show(folder: StudyFolder | None, job: Job, outcome: Outcome, sample_count: 
     if outcome.built.method != "none":
         reference = job.reference if len(job.reference) <= 12 else "reference"
         for domain, shares in outcome.shares.items():
-            console.print(inventory_table(domain, shares, outcome.approximate_tokens, reference))
+            console.print(inventory_table(domain, shares, outcome.approximate_tokens, reference, console.width))
             for line in samples(outcome, domain, sample_count, console.width):
                 console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
             _show_proposal(console, folder, job, outcome, domain)

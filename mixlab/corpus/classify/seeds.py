@@ -119,7 +119,9 @@ def train_from_seeds(
         rows = np.flatnonzero(truth >= 0).tolist()
         some, labels = [texts[i] for i in rows], [names[truth[i]] for i in rows]
         groups = [str(i) for i in rows]
-        model, _ = train_linear(some, labels, groups, seed, WORDS_ONLY, words if turn == 0 else frozenset())
+        first = turn == 0
+        candidates = (("words",),) if first else WORDS_ONLY
+        model, _ = train_linear(some, labels, groups, seed, candidates, words if first else frozenset())
         if turn < ROUNDS - 1:
             truth = _relabel(model, texts, scores, truth, names)
     return model, SeedReport(hits, believed, unused)

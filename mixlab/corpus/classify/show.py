@@ -18,6 +18,7 @@ from mixlab.corpus.classify.study_lines import Rewrite, flow
 from mixlab.units import format_quantity
 
 CONFUSIONS = 3
+WIDE = 95
 
 
 def show_hold_out(console: Console, title: str, found: Mapping[str, Any]) -> None:
@@ -63,11 +64,13 @@ def show_built(console: Console, outcome: Outcome) -> None:
         console.print(f"Good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
 
 
-def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool, reference: str) -> Table:
-    """Documents, text and share of every topic of a domain, and its ratio to the reference."""
+def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool, reference: str, width: int) -> Table:
+    """Documents, text and share of every topic of a domain, and its ratio to the reference; narrow without bytes."""
     table = Table(title=f"{escape(domain)} by topic", title_justify="left")
-    table.add_column("topic", overflow="fold", ratio=1)
-    for name in ("documents", "text", "~tokens" if approximate else "tokens", "share", f"/ {reference}", ""):
+    table.add_column("topic", overflow="fold")
+    wide = width >= WIDE
+    amounts = ("bytes",) if wide else ()
+    for name in ("docs", *amounts, "~tokens" if approximate else "tokens", "share", f"/ {reference}", ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for each in shares:
         if each.documents == 0 and each.reference == 0:
@@ -77,7 +80,7 @@ def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool
         table.add_row(
             escape(each.topic),
             f"{each.documents:,}",
-            f"{format_quantity(each.bytes)}B",
+            *((format_quantity(each.bytes),) if wide else ()),
             format_quantity(each.tokens),
             f"{100 * each.share:.1f}%",
             ratio,
@@ -104,11 +107,11 @@ def samples(outcome: Outcome, domain: str, count: int, width: int) -> list[str]:
 def parts_table(cut: Cut) -> Table:
     """The sub-domains of a domain."""
     table = Table(title=f"{escape(cut.domain)} in parts", title_justify="left")
-    table.add_column("part", overflow="fold", ratio=1)
-    for name in ("documents", "text", "tokens", "share"):
+    table.add_column("part", overflow="fold")
+    for name in ("docs", "bytes", "tokens", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in cut.names:
-        amounts = (format_quantity(cut.bytes[name]) + "B", format_quantity(cut.tokens[name]))
+        amounts = (format_quantity(cut.bytes[name]), format_quantity(cut.tokens[name]))
         table.add_row(escape(name), f"{cut.documents[name]:,}", *amounts, f"{100 * cut.shares[name]:.1f}%")
     return table
 
