@@ -128,8 +128,18 @@ def _check_labels(path: Path, label_field: str, labels: Sequence[str]) -> None:
 
 
 def hold_out(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows held out, about `HOLD_OUT` of them, by label; groups stay whole."""
+    """Rows to train on and rows held out, about `HOLD_OUT` of them, by label; groups stay whole.
+
+    Raises:
+        CorpusError: when there are too few groups.
+    """
     splits = round(1 / HOLD_OUT)
+    groups = len(set(examples.groups))
+    if groups < splits:
+        raise CorpusError(
+            f"labelled examples must come from at least {splits} groups, but they come from {groups}",
+            "name a finer --group-field, or leave it out where rows are not related",
+        )
     folds = library("sklearn.model_selection").StratifiedGroupKFold(splits, shuffle=True, random_state=seed)
     train, test = next(folds.split(examples.texts, examples.labels, examples.groups))
     return train, test
@@ -141,19 +151,26 @@ def train_labelled(examples: Examples, seed: int) -> Trained:
     Settings and calibration come from cross-validation inside the training side; the final model keeps them.
 
     Raises:
-        CorpusError: when the groups leave a label without examples on one side.
+        CorpusError: when a label's examples are all of one group, or there are too few groups.
     """
+    _check_groups(examples)
     rows, held = hold_out(examples, seed)
     train, test = examples.take(rows), examples.take(held)
-    lost = sorted(set(test.labels) - set(train.labels))
-    if lost:
-        raise CorpusError(
-            f"all examples of label `{lost[0]}` belong to one group, so none is left to train on",
-            "give examples of it from more groups, or a finer --group-field",
-        )
     model, selection = train_linear(train.texts, train.labels, train.groups, seed)
     final = fit_linear(examples.texts, examples.labels, selection)
     return Trained(final, evaluate(model, test), selection)
+
+
+def _check_groups(examples: Examples) -> None:
+    groups: dict[str, set[str]] = {}
+    for label, group in zip(examples.labels, examples.groups, strict=True):
+        groups.setdefault(label, set()).add(group)
+    single = sorted(label for label, found in groups.items() if len(found) < 2)
+    if single:
+        raise CorpusError(
+            f"all examples of label `{single[0]:.60}` belong to one group, so none can be held out",
+            "give examples of it from more groups, or a finer --group-field",
+        )
 
 
 def evaluate(model: Classifier, examples: Examples) -> Evaluation:

@@ -206,6 +206,7 @@ def _assemble(
 def grouped_folds(truth: NDArray[np.integer], groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
     """The fold of each example, shape (n,): groups stay whole, labels are spread evenly."""
     folds = np.zeros(len(truth), dtype=np.int64)
+    count = min(count, len(set(groups)))
     splitter = library("sklearn.model_selection").StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A rare label may be missing from a fold; what is measured there says so.
