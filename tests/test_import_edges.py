@@ -29,6 +29,9 @@ HOMES = {
     "jinja2": ("analysis/",),
     "pyarrow": ("mixlab/corpus/",),
     "tokenizers": ("mixlab/corpus/",),
+    "sklearn": ("mixlab/corpus/",),
+    "py3langid": ("mixlab/corpus/clean/",),
+    "fsspec": ("mixlab/corpus/",),
     "lightgbm": ("mixlab/laws/regress.py",),
 }
 

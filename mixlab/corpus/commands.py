@@ -15,11 +15,11 @@ import click
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from mixlab.config import load_config
-from mixlab.corpus.inventory import Inventory
+from mixlab.corpus.clean.steps import SAMPLES
 from mixlab.corpus.prepare import prepare_corpus
+from mixlab.corpus.report import read_cleaning, sample_lines, show
 from mixlab.errors import ConfigError
 from mixlab.folder import StudyFolder, write_atomic
 from mixlab.options import json_option, print_json, say
@@ -34,9 +34,13 @@ TEMPLATE = """\
 name: {name}
 seed: 0
 
-# One entry per domain: files, folders or globs, relative to this file. The long form also takes
-# `text_field` (default text) and `group_field` (documents of one group stay on one side of the split;
-# `id-stem` groups by the `id` up to its last "-").
+# One entry per domain: files, folders, globs (relative to this file) or URLs (s3://, hf://datasets/...). The long form,
+# `web: {{paths: web/*.parquet, ...}}`, also takes
+#   text_field: text         the field or column that holds the text
+#   group_field: id-stem     documents of one group stay on one side of the split; `id-stem` is `id` up to its last "-"
+#   on_bad_row: skip         leave out and count rows that cannot be used, instead of stopping
+#   format: nanogpt          .bin files of ids (or `megatron`: .bin with .idx), made with corpus.tokenizer
+#   cleaning: off            its own cleaning
 domains:
 {domains}
 
@@ -47,7 +51,16 @@ corpus:
   tokenizer: byte            # byte, bpe, or the path of a tokenizer.json
   validation_fraction: 0.05  # share of the documents that is never trained on
   # vocab_size: 4096         # for bpe
-  # max_bytes: 50M           # read at most so much text per domain
+  # max_bytes: 50M           # keep at most so much text per domain
+  # cleaning: standard       # or single steps; without it exact copies are dropped and nothing else is touched
+  # cleaning:
+  #   preset: standard       # the keys below replace those of the preset
+  #   languages: {{keep: [en]}}
+  #   quality: {{preset: standard, min_words: 20}}
+  #   words: {{paths: [blocked_words.txt]}}
+  #   urls: {{paths: [blocked_domains.txt], field: url}}
+  #   benchmarks: {{paths: [benchmarks/*.jsonl]}}
+  #   near: off
 
 mixtures:
   prior: proportional        # the mixture the design is drawn around: proportional, uniform or weights
@@ -158,23 +171,46 @@ def _quote(text: str) -> str:
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Build the shards again even where nothing changed.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one per core).")
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["error", "skip"]),
+    help="Stop at a row that cannot be used, or skip and count it; for all domains.",
+)
+@click.option("--samples", type=click.IntRange(0, SAMPLES), default=0, help="Show so much of what every rule dropped.")
 @json_option
-def prepare(directory: Path, force: bool, as_json: bool) -> None:
-    """Read, split and tokenise the text of a study: DIR/corpus with shards and inventory.json."""
+def prepare(
+    directory: Path, force: bool, workers: int | None, on_bad_row: str | None, samples: int, as_json: bool
+) -> None:
+    """Read, clean, split and tokenise the text of a study: DIR/corpus with shards and inventory.json.
+
+    The same command goes on after an interruption. What the cleaning steps of study.yaml dropped is in
+    DIR/corpus/cleaning.json.
+    """
     folder = StudyFolder.open(directory)
+    config = folder.config
+    if on_bad_row is not None:
+        domains = {
+            name: domain.model_copy(update={"on_bad_row": on_bad_row}) for name, domain in config.domains.items()
+        }
+        config = config.model_copy(update={"domains": domains})
     start = time.perf_counter()
-    with _Reading(len(folder.config.domains)) as reading:
-        inventory, built = prepare_corpus(folder, force, reading.advance)
+    with _Reading(len(config.domains)) as reading:
+        inventory, built = prepare_corpus(folder, force, reading.advance, workers, config)
     seconds = time.perf_counter() - start
     if built:
         rate = reading.total / max(seconds, 1e-9)
         say(f"read {format_quantity(reading.total)}B of text in {format_seconds(seconds)} ({format_quantity(rate)}B/s)")
     else:
         say("up to date: the text and the settings are those of the last prepare; checksums agree")
+    cleaning = read_cleaning(folder.corpus, samples)
     if as_json:
-        print_json({"built": built, "seconds": seconds, **inventory.to_json()})
-    else:
-        Console(width=None if sys.stdout.isatty() else 120).print(_table(inventory, folder.config.mixtures.max_epochs))
+        print_json({"built": built, "seconds": seconds, **inventory.to_json(), "cleaning": cleaning})
+        return
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    show(console, inventory, cleaning, config.mixtures.max_epochs)
+    for line in sample_lines(cleaning):
+        click.echo(line)
 
 
 class _Reading:
@@ -203,28 +239,3 @@ class _Reading:
         text = f"{name}  {format_quantity(self.total)}B  {format_quantity(rate)}B/s"
         # Domain names are other people's text, so no markup is read in them.
         self._bar.update(self._task, description=text.replace("[", "\\["), completed=len(self._names) - 1)
-
-
-def _table(inventory: Inventory, max_epochs: float) -> Table:
-    table = Table(title=f"corpus {inventory.fingerprint}, vocabulary {inventory.vocab_size}")
-    table.add_column("domain", overflow="fold")
-    for column in (
-        "documents",
-        "bytes",
-        "train tokens",
-        "validation tokens",
-        "copies dropped",
-        f"x{max_epochs:g} epochs",
-    ):
-        table.add_column(column, justify="right")
-    for name, facts in inventory.shards.items():
-        table.add_row(
-            name.replace("[", "\\["),
-            f"{facts.documents:,}",
-            f"{facts.train_bytes + facts.validation_bytes:,}",
-            f"{facts.train_tokens:,}",
-            f"{facts.validation_tokens:,}",
-            f"{facts.duplicates:,}",
-            format_quantity(facts.train_tokens * max_epochs),
-        )
-    return table

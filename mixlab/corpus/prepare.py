@@ -8,55 +8,45 @@ whatever the number of workers and of interruptions.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from mixlab.config import CorpusConfig, DomainConfig, StudyConfig
+from mixlab.config import CorpusConfig, StudyConfig
 from mixlab.corpus.admission import Admission, Cleanings
-from mixlab.corpus.blocks import CleanBlock, RawBlock, raw_blocks
-from mixlab.corpus.clean.hashes import SeenHashes
-from mixlab.corpus.clean.lines import frequent
+from mixlab.corpus.blocks import CleanBlock
 from mixlab.corpus.clean.steps import EMPTY, EXACT
-from mixlab.corpus.clean.words import U64
 from mixlab.corpus.inventory import DomainShards, Inventory
 from mixlab.corpus.parallel import WorkerLostError, ordered_map
+from mixlab.corpus.passes import Progress, admit, find_boilerplate, losses
+from mixlab.corpus.report import CLEANING_FILE
 from mixlab.corpus.shards import SPLITS, TOKEN_BYTES_FILE, ShardInfo, ShardWriter
 from mixlab.corpus.sources import Source, expand
-from mixlab.corpus.tokenized import IdsFormat
-from mixlab.corpus.tokenizer import TOKENIZER_FILE, ByteTokenizer, Tokenizer, load_tokenizer, train_bpe
+from mixlab.corpus.tokenizer import TOKENIZER_FILE, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_path, train_bpe
 from mixlab.corpus.work import (
     Admitted,
     TokenFacts,
     Worker,
     Workshop,
-    clean,
-    count_lines,
     encode,
-    read_lines,
     read_tokens,
     tokenise,
 )
 from mixlab.errors import CorpusError
-from mixlab.folder import StudyFolder, write_atomic, write_json
+from mixlab.folder import StudyFolder, write_json
 
 SOURCES_FILE = "sources.json"
-CLEANING_FILE = "cleaning.json"
 # BPE merges are counted on at most so much training text per domain, from its start; more hardly changes them.
 BPE_BYTES_PER_DOMAIN = 8_000_000
 # Below so much text per worker the start of a process costs more than it saves.
 BYTES_PER_WORKER = 8_000_000
-
-Progress = Callable[[str, int], None]
 
 
 def prepare_corpus(
@@ -137,8 +127,8 @@ def build_corpus(shop: Workshop, progress: Progress, workers: int) -> Inventory:
     """Write shards, tokenizer, token_bytes.npy, cleaning.json and at last inventory.json into the workshop's folder."""
     config = shop.config
     (shop.folder / "blocks").mkdir(exist_ok=True)
-    _find_boilerplate(shop, workers)
-    admission = _admit(shop, progress, workers)
+    find_boilerplate(shop, workers)
+    admission = admit(shop, progress, workers)
     admission.drop_near_duplicates(shop.folder / "blocks" / "signatures")
     tokenizer = make_tokenizer(config, shop.base_dir, admission.admitted)
     tokenizer.save(shop.folder / TOKENIZER_FILE)
@@ -151,114 +141,13 @@ def build_corpus(shop: Workshop, progress: Progress, workers: int) -> Inventory:
     return inventory
 
 
-def _blocks(shop: Workshop, name: str) -> Iterator[RawBlock]:
-    domain = shop.config.domains[name]
-    urls = shop.config.corpus.cleaning_of(domain).urls
-    form = ids_format(shop.config, domain, shop.base_dir)
-    return raw_blocks(name, domain, urls.field if urls else None, form, shop.base_dir)
-
-
-def _find_boilerplate(shop: Workshop, workers: int) -> None:
-    """Count the lines of the domains that ask for it, and leave the frequent ones for the workers."""
-    limits: dict[str, int] = {}
-    for name, domain in shop.config.domains.items():
-        cleaning = shop.config.corpus.cleaning_of(domain)
-        if cleaning.lines is not None and domain.format == "auto" and not shop.boilerplate(name).exists():
-            limits[name] = cleaning.lines.max_documents
-    counted: dict[str, list[Path]] = {name: [] for name in limits}
-    told: list[str] = []
-    blocks = _told(_first_blocks(shop, limits), told)
-    for place, path in enumerate(ordered_map(count_lines, blocks, workers, Worker, shop)):
-        counted[told[place]].append(path)
-    for name, paths in counted.items():
-        found = frequent(partial(_unique_lines, paths), limits[name])
-        with io.BytesIO() as buffer:
-            np.save(buffer, found)
-            write_atomic(shop.boilerplate(name), buffer.getvalue())
-
-
-def _first_blocks(shop: Workshop, names: Iterable[str]) -> Iterator[RawBlock]:
-    """The blocks in which lines are counted: all, or with `max_bytes` so much text as could be kept."""
-    for name in names:
-        size = 0
-        for block in _blocks(shop, name):
-            yield block
-            size += block.size
-            if shop.config.corpus.max_bytes is not None and size >= shop.config.corpus.max_bytes:
-                break
-
-
-def _told(blocks: Iterable[RawBlock], names: list[str]) -> Iterator[RawBlock]:
-    """`blocks`, with the name of every one's domain added to `names` on its way."""
-    for block in blocks:
-        names.append(block.domain)
-        yield block
-
-
-def _unique_lines(paths: list[Path]) -> Iterator[U64]:
-    """The lines of every block, without those of documents that are copies."""
-    seen = SeenHashes()
-    for path in paths:
-        keys, hashes, owners = read_lines(path)
-        old = seen.known(keys)
-        for at, key in enumerate(keys.tolist()):
-            old[at] |= key in seen
-            seen.add(key)
-        seen.settle()
-        yield hashes[~old[owners]]
-
-
-def _admit(shop: Workshop, progress: Progress, workers: int) -> Admission:
-    admission = Admission(shop.config)
-    told: list[str] = []
-
-    def blocks() -> Iterator[RawBlock]:
-        for name in shop.config.domains:
-            for block in _blocks(shop, name):
-                if admission.cleanings[name].full:
-                    break
-                yield block
-
-    for place, path in enumerate(ordered_map(clean, _told(blocks(), told), workers, Worker, shop)):
-        progress(told[place], admission.admit(told[place], path))
-    for name, tally in admission.cleanings.items():
-        if tally.kept_bytes == 0:
-            raise CorpusError(f"domain `{name}` holds no text ({_losses(tally)})", "check its paths and cleaning")
-    return admission
-
-
-def _losses(tally: Cleanings) -> str:
-    parts = [f"{each.documents:,} {rule}" for rule, each in tally.dropped.items()]
-    parts += [f"{count:,} rows skipped: {reason}" for reason, count in tally.skipped.counts.items()]
-    return f"of {tally.documents:,} documents dropped: {', '.join(parts) or 'none'}"
-
-
-def ids_format(config: StudyConfig, domain: DomainConfig, base_dir: Path) -> IdsFormat | None:
-    """How a domain's ids are stored, or None where it is text.
-
-    Raises:
-        CorpusError: when the study does not name the tokenizer that they were made with.
-    """
-    if domain.format == "auto":
-        return None
-    if config.corpus.tokenizer in ("byte", "bpe"):
-        raise CorpusError(
-            f"a {domain.format} domain needs the tokenizer that it was made with, but corpus.tokenizer is "
-            f"`{config.corpus.tokenizer}`",
-            "set corpus.tokenizer to the path of its tokenizer.json",
-        )
-    tokenizer = make_tokenizer(config, base_dir, [])
-    end = tokenizer.end_of_document if domain.end_of_document is None else domain.end_of_document
-    return IdsFormat(domain.format, domain.dtype, end, tokenizer.vocab_size)
-
-
 def make_tokenizer(config: StudyConfig, base_dir: Path, admitted: list[Admitted]) -> Tokenizer:
     """The tokenizer that a study asks for; `bpe` is trained on the training side of what was admitted."""
     if config.corpus.tokenizer == "byte":
         return ByteTokenizer()
     if config.corpus.tokenizer == "bpe":
         return train_bpe(_training_texts(admitted), config.corpus.vocab_size)
-    return load_tokenizer(base_dir / Path(config.corpus.tokenizer).expanduser())
+    return load_tokenizer(tokenizer_path(config.corpus.tokenizer, base_dir))
 
 
 def _training_texts(admitted: list[Admitted]) -> Iterator[str]:
@@ -312,7 +201,7 @@ def _check_sides(name: str, facts: TokenFacts, tally: Cleanings, corpus: CorpusC
             enough = math.ceil(100 * (1 - 0.001 ** (1 / max(documents, 1)))) / 100
             raise CorpusError(
                 f"the {split} side of domain `{name}` is empty: {documents} documents split at "
-                f"validation_fraction {corpus.validation_fraction:g} ({_losses(tally)})",
+                f"validation_fraction {corpus.validation_fraction:g} ({losses(tally)})",
                 "give the domain more documents, or finer groups (group_field)"
                 + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
             )
@@ -348,7 +237,7 @@ def _sources(config: StudyConfig, base_dir: Path) -> dict[str, Any]:
         lists = [part.paths for part in (cleaning.urls, cleaning.words, cleaning.benchmarks) if part is not None]
         files[name] += [source.stamp() for paths in lists for source in expand(paths, base_dir)]
     if config.corpus.tokenizer not in ("byte", "bpe"):
-        path = base_dir / Path(config.corpus.tokenizer).expanduser()
+        path = tokenizer_path(config.corpus.tokenizer, base_dir)
         if not path.is_file():
             raise CorpusError(f"no tokenizer at {path}", "corpus.tokenizer is `byte`, `bpe` or a tokenizer.json")
         files["tokenizer"] = [Source(str(path)).stamp()]

@@ -138,6 +138,13 @@ def raw_rows(source: Source, columns: Sequence[str] | None = None) -> Iterator[t
         if error.strerror:
             raise CorpusError(f"cannot read {source}: {error.strerror}", "permit reading it") from error
         raise _damaged(source, row, error) from error  # pyarrow reports bad zstd frames as an OSError without errno
+    except Exception as error:
+        # Every remote system has exceptions of its own.
+        if source.is_url and not isinstance(error, CorpusError):
+            raise CorpusError(
+                f"cannot read {source}, after row {row}: {error}", "run the same command again"
+            ) from error
+        raise
 
 
 def _damaged(source: Source, row: int, error: BaseException) -> CorpusError:

@@ -145,6 +145,11 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BpeTokenizer:
     return BpeTokenizer(inner.to_str())
 
 
+def tokenizer_path(name: str, base_dir: Path) -> Path:
+    """The file that a study's `corpus.tokenizer` names where it is neither `byte` nor `bpe`."""
+    return base_dir / Path(name).expanduser()
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read a tokenizer.json, ours or the `tokenizers` library's.
 

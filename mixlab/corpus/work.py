@@ -78,11 +78,11 @@ def side(group: str, validation_fraction: float) -> str:
     return "validation" if number < validation_fraction * 2**64 else "train"
 
 
-def count_lines(worker: Worker, block: RawBlock) -> Path:
+def count_lines(worker: Worker, block: RawBlock) -> tuple[str, Path]:
     """Write the keys of a block's documents and the hashes of their lines."""
     path = worker.shop.block(block.domain, block.number, "lines")
     if path.exists():
-        return path
+        return block.domain, path
     domain = worker.shop.config.domains[block.domain]
     cleaning = worker.shop.config.corpus.cleaning_of(domain)
     documents = read_documents(block, domain, cleaning.urls.field if cleaning.urls else None)
@@ -95,7 +95,7 @@ def count_lines(worker: Worker, block: RawBlock) -> Path:
     names = ("keys", "hashes", "owners")
     parts = [np.concatenate(each) if each else np.zeros(0, dtype=np.uint64) for each in (keys, hashes, owners)]
     write_frame(path, dict(zip(names, parts, strict=True)))
-    return path
+    return block.domain, path
 
 
 def read_lines(path: Path) -> tuple[U64, U64, Index]:
@@ -104,13 +104,13 @@ def read_lines(path: Path) -> tuple[U64, U64, Index]:
     return arrays["keys"], arrays["hashes"], arrays["owners"].astype(np.int64)
 
 
-def clean(worker: Worker, block: RawBlock) -> Path:
+def clean(worker: Worker, block: RawBlock) -> tuple[str, Path]:
     """Write a block's cleaned documents."""
     path = worker.shop.block(block.domain, block.number, "clean")
     if not path.exists():
         domain = worker.shop.config.domains[block.domain]
         clean_block(block, domain, worker.cleaner(block.domain), worker.side, path)
-    return path
+    return block.domain, path
 
 
 @dataclass(frozen=True)

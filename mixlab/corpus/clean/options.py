@@ -165,8 +165,8 @@ class CleaningConfig(Section):
         urls: blocklist of addresses.
         normalise: Unicode NFC; control and zero-width characters removed, all line ends "\\n".
         exact: drop exact copies: `off`, inside each `domain`, or over the whole `corpus` (the earlier domain keeps it).
-        lines: boilerplate lines.
         languages: language identification.
+        lines: boilerplate lines.
         quality: rules.
         words: blocklist of words.
         benchmarks: decontamination.
@@ -177,8 +177,8 @@ class CleaningConfig(Section):
     urls: UrlsConfig | None = None
     normalise: bool = False
     exact: Literal["off", "domain", "corpus"] = "domain"
-    lines: LinesConfig | None = None
     languages: LanguageConfig | None = None
+    lines: LinesConfig | None = None
     quality: QualityConfig | None = None
     words: WordsConfig | None = None
     benchmarks: BenchmarksConfig | None = None

@@ -11,16 +11,43 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.corpus.clean.words import Block
+
 _EMAIL_HINT = re.compile(r"@[A-Za-z0-9-]+\.[A-Za-z]")
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
 _IPV4_HINT = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:]|\.\d)")
-_PHONE_HINT = re.compile(r"[-.) ]\d{3}[-. ]?\d{2}")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
     r"|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"
 )
+
+
+def may_hold(block: Block) -> dict[str, NDArray[np.bool_]]:
+    """By kind, the documents that a search is worth while in, shape (count,): all that hold one, and some others."""
+    codes = block.codes
+    digit = (codes >= ord("0")) & (codes <= ord("9"))
+    inner = np.concatenate([digit, np.zeros(8, dtype=bool)])
+    size = len(codes)
+    after = [inner[ahead : ahead + size] for ahead in range(8)]
+    dotted = after[0] & np.append(codes[1:] == ord("."), False) & after[2]
+    separator = (codes == ord("-")) | (codes == ord("."))
+    tail = after[0] & after[1] & after[2] & np.append(separator[3:], [False] * 3) & after[4] & after[5] & after[6]
+    plus = (codes == ord("+")) & after[1]
+
+    def count(found: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return block.per_document(block.documents_at(np.flatnonzero(found)))
+
+    colons = np.array(["::" in text or text.count(":") >= 7 for text in block.lowered], dtype=bool)
+    return {
+        "email": np.array(["@" in text for text in block.lowered], dtype=bool) | block.cut,
+        "ip": (count(dotted) >= 3) | colons | block.cut,
+        "phone": (count(tail) > 0) | (count(plus) > 0) | block.cut,
+    }
 
 
 def mask(text: str, kinds: Collection[str], counts: Counter[str]) -> str:
@@ -31,7 +58,7 @@ def mask(text: str, kinds: Collection[str], counts: Counter[str]) -> str:
 
 
 def _email(text: str, counts: Counter[str]) -> str:
-    if "@" not in text or not _EMAIL_HINT.search(text):
+    if not _EMAIL_HINT.search(text):
         return text
     text, found = _EMAIL.subn("<email>", text)
     counts["email"] += found
@@ -65,7 +92,7 @@ def _phone(text: str, counts: Counter[str]) -> str:
         counts["phone"] += 1
         return "<phone>"
 
-    return _PHONE.sub(replace, text) if _PHONE_HINT.search(text) else text
+    return _PHONE.sub(replace, text)
 
 
 _MASKS: dict[str, Callable[[str, Counter[str]], str]] = {"email": _email, "ip": _ip, "phone": _phone}

@@ -1,6 +1,6 @@
 """Applies the steps of `options.CleaningConfig` to a block of documents, as far as a block can be judged by itself.
 
-Order: address, normalisation, empty text, boilerplate lines, language, quality rules, words, benchmarks, masking, and
+Order: address, normalisation, empty text, language, boilerplate lines, quality rules, words, benchmarks, masking, and
 the signature that near-duplicates are found by. Whether a document is a copy of another is not decided here: the block
 only carries the keys.
 """
@@ -24,7 +24,7 @@ from mixlab.corpus.clean.lines import LineKeys, boilerplate, line_keys, without_
 from mixlab.corpus.clean.near import HASHES, Signatures, signatures
 from mixlab.corpus.clean.normalise import normalise
 from mixlab.corpus.clean.options import BenchmarksConfig, CleaningConfig
-from mixlab.corpus.clean.pii import mask
+from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.words import U64, Block
 
@@ -104,88 +104,75 @@ class Cleaner:
 
     def clean(self, texts: Sequence[str], urls: Sequence[str | None]) -> Cleaned:
         """Apply the steps; memory is bounded by the longest document, of which 4 million characters are judged."""
-        result = Cleaned()
-        for start, end in _chunks(texts):
-            self._chunk(texts[start:end], urls[start:end], result)
-        return result
-
-    def _chunk(self, texts: Sequence[str], urls: Sequence[str | None], result: Cleaned) -> None:
-        drops: list[str | None] = [
-            URL if self._urls is not None and url is not None and url in self._urls else None for url in urls
-        ]
+        result = Cleaned(sizes=[len(text.encode()) for text in texts])
         plain = _plain(self.config, texts)
         for before, after in zip(texts, plain, strict=True):
             if after is not before and after != before:
                 result.edits.setdefault("normalised", Edit()).note(1, [before])
-        for number, text in enumerate(plain):
-            if drops[number] is None and (not text or text.isspace()):
-                drops[number] = EMPTY
-        keys = [key_of(text) for text in plain]
-        left = [number for number, drop in enumerate(drops) if drop is None]
-        finals, languages = list(plain), [""] * len(plain)
-        signed = np.full((len(plain), HASHES), 0xFFFFFFFF, dtype=np.uint32) if self.config.near else None
-        if left and self.config.costly:
-            self._judge(left, finals, languages, drops, signed, result.edits)
-        result.texts += [text[:SAMPLE_CHARACTERS] if drop else text for text, drop in zip(finals, drops, strict=True)]
-        result.sizes += [len(text.encode()) for text in texts]
-        result.keys += keys
-        result.finals += [
-            key if now is then else key_of(now) for key, now, then in zip(keys, finals, plain, strict=True)
+        result.keys = [key_of(text) for text in plain]
+        result.drops = [self._first_verdict(text, url) for text, url in zip(plain, urls, strict=True)]
+        result.languages = self._languages(plain, result.drops)
+        result.texts = list(plain)
+        if self.config.costly:
+            for start, end in _chunks(plain):
+                self._chunk(start, end, result)
+        result.finals = [
+            key if now is then else key_of(now) for key, now, then in zip(result.keys, result.texts, plain, strict=True)
         ]
-        result.drops += drops
-        result.languages += languages
+        result.texts = [
+            text[:SAMPLE_CHARACTERS] if drop else text for text, drop in zip(result.texts, result.drops, strict=True)
+        ]
+        return result
+
+    def _first_verdict(self, text: str, url: str | None) -> str | None:
+        if self._urls is not None and url is not None and url in self._urls:
+            return URL
+        return EMPTY if not text or text.isspace() else None
+
+    def _languages(self, texts: Sequence[str], drops: list[str | None]) -> list[str]:
+        """The language of every document; those in others than the wanted ones are marked in `drops`."""
+        if self._identifier is None or self.config.languages is None:
+            return [""] * len(texts)
+        languages = self._identifier.identify(texts)
+        keep = self.config.languages.keep
+        for number, language in enumerate(languages):
+            if keep is not None and drops[number] is None and language not in keep:
+                drops[number] = "language"
+        return languages
+
+    def _chunk(self, start: int, end: int, result: Cleaned) -> None:
+        """The steps after languages, over some documents; changes `result` in place."""
+        signed = np.full((end - start, HASHES), 0xFFFFFFFF, dtype=np.uint32) if self.config.near else None
+        left = [number for number in range(start, end) if result.drops[number] is None]
+        if left:
+            block = self._without_boilerplate(left, result)
+            languages = [result.languages[number] for number in left] if self._identifier is not None else None
+            for rule, broken in self._rules(block, languages):
+                for place in np.flatnonzero(broken):
+                    result.drops[left[place]] = result.drops[left[place]] or rule
+            if self.config.pii:
+                self._mask_all(block, left, result)
+            if signed is not None and self.config.near is not None:
+                signed[np.array(left) - start] = signatures(block, self.config.near.words)
         if signed is not None:
             result.signatures.append(signed)
 
-    def _judge(
-        self,
-        left: list[int],
-        texts: list[str],
-        languages: list[str],
-        drops: list[str | None],
-        signed: Signatures | None,
-        edits: dict[str, Edit],
-    ) -> None:
-        """The steps after the empty ones, over the documents `left`; changes the lists in place."""
-        block = self._without_boilerplate([texts[number] for number in left], left, texts, drops, edits)
-        names = None
-        if self._identifier is not None:
-            names = self._identifier.identify([texts[number] for number in left])
-            for number, name in zip(left, names, strict=True):
-                languages[number] = name
-        for rule, broken in self._rules(block, names):
-            for place in np.flatnonzero(broken):
-                drops[left[place]] = drops[left[place]] or rule
-        for number in left:
-            if drops[number] is None and self.config.pii:
-                texts[number] = self._mask(texts[number], edits)
-        if signed is not None and self.config.near is not None:
-            signed[left] = signatures(block, self.config.near.words)
-
-    def _without_boilerplate(
-        self,
-        given: list[str],
-        left: list[int],
-        texts: list[str],
-        drops: list[str | None],
-        edits: dict[str, Edit],
-    ) -> Block:
-        block = Block(given)
+    def _without_boilerplate(self, left: list[int], result: Cleaned) -> Block:
+        """Take listed lines out of the documents `left`, and analyse what they are then."""
+        block = Block([result.texts[number] for number in left])
         if self._lines is None or self.config.lines is None:
             return block
         found = boilerplate(block, self._lines, self.config.lines.min_characters)
         for place, numbers in found.items():
             number = left[place]
-            texts[number], taken = without_lines(texts[number], numbers)
-            edits.setdefault("lines", Edit()).note(len(taken), taken)
-            if not texts[number] or texts[number].isspace():
-                drops[number] = "lines"
-        return Block([texts[number] for number in left]) if found else block
+            text, taken = without_lines(result.texts[number], numbers)
+            result.texts[number] = text
+            result.edits.setdefault("lines", Edit()).note(len(taken), taken)
+            if not text or text.isspace():
+                result.drops[number] = "lines"
+        return Block([result.texts[number] for number in left]) if found else block
 
     def _rules(self, block: Block, languages: list[str] | None) -> Iterator[tuple[str, np.ndarray]]:
-        keep = self.config.languages.keep if self.config.languages else None
-        if languages is not None and keep is not None:
-            yield "language", np.array([language not in keep for language in languages])
         if self.config.quality is not None:
             yield from broken_rules(block, self.config.quality, languages)
         if self._words is not None:
@@ -195,13 +182,21 @@ class Cleaner:
             for number, name in enumerate(self._benchmarks.names):
                 yield f"benchmark {name}", found == number
 
-    def _mask(self, text: str, edits: dict[str, Edit]) -> str:
-        counts: Counter[str] = Counter()
-        masked = mask(text, self.config.pii, counts)
-        for kind, count in counts.items():
-            at = max(masked.find(f"<{kind}>") - 60, 0)
-            edits.setdefault(kind, Edit()).note(count, [masked[at : at + 140]])
-        return masked
+    def _mask_all(self, block: Block, left: list[int], result: Cleaned) -> None:
+        worth = may_hold(block)
+        for place, number in enumerate(left):
+            kinds = [kind for kind in self.config.pii if worth[kind][place]]
+            if result.drops[number] is None and kinds:
+                result.texts[number] = _mask(result.texts[number], kinds, result.edits)
+
+
+def _mask(text: str, kinds: Sequence[str], edits: dict[str, Edit]) -> str:
+    counts: Counter[str] = Counter()
+    masked = mask(text, kinds, counts)
+    for kind, count in (+counts).items():
+        at = max(masked.find(f"<{kind}>") - 60, 0)
+        edits.setdefault(kind, Edit()).note(count, [masked[at : at + 140]])
+    return masked
 
 
 def document_lines(config: CleaningConfig, texts: Sequence[str]) -> Iterator[tuple[U64, LineKeys]]:

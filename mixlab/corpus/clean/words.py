@@ -89,6 +89,12 @@ def _cumulative(values: U64) -> U64:
     return sums
 
 
+def _group(positions: Index, bounds: Index) -> Index:
+    """How many of `bounds` are at or before each of `positions`, both sorted; a search for the shorter list."""
+    ends = np.searchsorted(positions, bounds)
+    return np.repeat(np.arange(len(bounds) + 1), np.diff(ends, prepend=0, append=len(positions)))
+
+
 @dataclass(frozen=True)
 class Spans:
     """Pieces of the code points: [starts, ends) of each, shape (m,), and the document it is in."""
@@ -111,7 +117,7 @@ class Spans:
 class Block:
     """The texts of a block, analysed on demand.
 
-    A text of more than `MAX_CHARACTERS` characters is seen by its beginning.
+    A text of more than `MAX_CHARACTERS` characters is seen by its beginning; `cut` says which are, shape (count,).
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -123,7 +129,7 @@ class Block:
         sizes = np.fromiter(map(len, lowered), dtype=np.int64, count=len(lowered))
         # Where each text starts, and one past the last; the separator belongs to the text before it.
         self.bounds: Index = np.concatenate([[0], np.cumsum(sizes + 1)])
-        self.sizes = sizes
+        self.cut = np.array([len(text) > MAX_CHARACTERS for text in texts], dtype=bool)
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:
@@ -131,8 +137,8 @@ class Block:
         return _classes()[np.minimum(self.codes, _TABLE_SIZE - 1)]
 
     def documents_at(self, positions: Index) -> Index:
-        """The documents that code points belong to."""
-        return np.searchsorted(self.bounds, positions, side="right") - 1
+        """The documents that code points belong to; `positions` must be sorted."""
+        return _group(positions, self.bounds[1:-1])
 
     @cached_property
     def _sums(self) -> U64:
@@ -159,7 +165,7 @@ class Block:
     def lines(self) -> Spans:
         """Lines with a character on them, from their first word's start to their last one's end."""
         words = self.words
-        line = np.searchsorted(self.newlines, words.starts)
+        line = _group(words.starts, self.newlines)
         first = np.flatnonzero(np.diff(line, prepend=-1))
         last = np.append(first[1:], len(words)) - 1
         if not len(words):
@@ -176,7 +182,7 @@ class Block:
         lines = self.lines
         if not len(lines):
             return lines
-        number = np.searchsorted(self.newlines, lines.starts)
+        number = _group(lines.starts, self.newlines)
         first = np.flatnonzero((np.diff(number, prepend=-2) > 1) | (np.diff(lines.documents, prepend=-1) > 0))
         last = np.append(first[1:], len(lines)) - 1
         return Spans(lines.starts[first], lines.ends[last], lines.documents[first])
@@ -219,9 +225,12 @@ class Block:
         sums = self._term_sums
         return mix((sums[first + length] - sums[first]) * _TERM_POWERS.down(first) + np.uint64(length)), first
 
-    def per_document(self, documents: Index, weights: NDArray[np.generic] | None = None) -> NDArray[np.float64]:
-        """How many of `documents` (or how much of `weights`) belong to each document, shape (count,)."""
-        return np.bincount(documents, weights=weights, minlength=self.count).astype(np.float64)
+    def per_document(self, documents: Index, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """How many of `documents`, which must be sorted, or how much of `weights` belongs to each, shape (count,)."""
+        bounds = np.searchsorted(documents, np.arange(self.count + 1))
+        if weights is not None:
+            bounds = np.concatenate([[0], np.cumsum(weights)])[bounds]
+        return np.diff(bounds).astype(np.float64)
 
 
 def phrase_hash(text: str) -> tuple[int, int]:
