@@ -21,7 +21,6 @@ MAY_IMPORT = {
 HOMES = {
     "torch": ("proxies/",),
     "safetensors": ("proxies/", "mixlab/corpus/"),
-    "sklearn": ("mixlab/corpus/",),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),
     "filelock": ("sweeps/", "mixlab/corpus/"),
