@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from mixlab.errors import ConfigError, MixlabError, did_you_mean
 
 OTHER = "other"
-# A classifier reads at most so many characters of a document: its topic shows in them, and memory stays bounded.
-MAX_CHARACTERS = 50_000
-
 Array = NDArray[np.float64]
 T = TypeVar("T")
 

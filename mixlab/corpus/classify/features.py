@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import MAX_CHARACTERS, library
+from mixlab.corpus.classify.base import library
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Analysis:
         min_documents: a term must occur in so many documents.
         max_terms: the most frequent so many terms are kept.
         english_stop_words: leave out English function words.
+        most_characters: a document is read so far: its topic shows by then, and pieces of words take long to count.
     """
 
     analyzer: str = "word"
@@ -31,11 +32,12 @@ class Analysis:
     min_documents: int = 2
     max_terms: int = 200_000
     english_stop_words: bool = False
+    most_characters: int = 20_000
 
 
 WORDS = Analysis()
 CONTENT = Analysis(english_stop_words=True)
-CHARACTERS = Analysis("char_wb", 3, 5, 3, 100_000)
+CHARACTERS = Analysis("char_wb", 3, 5, 3, 100_000, most_characters=3_000)
 
 
 class Tfidf:
@@ -67,7 +69,7 @@ class Tfidf:
         # In a handful of documents no term would be frequent enough.
         fewest = min(analysis.min_documents, max(1, len(texts) // 20))
         vectorizer = _vectorizer(analysis, min_df=fewest, max_features=analysis.max_terms)
-        features = vectorizer.fit_transform(_cut(texts))
+        features = vectorizer.fit_transform([text[: analysis.most_characters] for text in texts])
         terms = [str(term) for term in vectorizer.get_feature_names_out()]
         kept = [i for i, term in enumerate(terms) if term not in without]
         if not kept:
@@ -77,7 +79,7 @@ class Tfidf:
 
     def transform(self, texts: Sequence[str]) -> Any:
         """Features, a CSR matrix of shape (n, V), float32."""
-        return self._vectorizer.transform(_cut(texts))
+        return self._vectorizer.transform([text[: self.analysis.most_characters] for text in texts])
 
     @property
     def idf(self) -> NDArray[np.float32]:
@@ -93,10 +95,6 @@ class Tfidf:
     def from_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Tfidf:
         about = json.loads(arrays[f"{prefix}.terms"].tobytes())
         return cls(Analysis(**about["analysis"]), about["terms"], arrays[f"{prefix}.idf"])
-
-
-def _cut(texts: Sequence[str]) -> list[str]:
-    return [text[:MAX_CHARACTERS] for text in texts]
 
 
 def _vectorizer(analysis: Analysis, **more: Any) -> Any:

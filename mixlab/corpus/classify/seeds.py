@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import MAX_CHARACTERS, OTHER, Array
+from mixlab.corpus.classify.base import OTHER, Array
+from mixlab.corpus.classify.features import WORDS
 from mixlab.corpus.classify.linear import WORDS_ONLY, LinearModel, train_linear
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.yaml import load_yaml
@@ -76,7 +77,7 @@ def seed_scores(texts: Sequence[str], topics: Mapping[str, Sequence[str]]) -> tu
     A word counts ln(1 + its occurrences) times ln(n / documents that have it); plurals in -s count as the word.
     """
     scores = np.zeros((len(texts), len(topics)))
-    lowered = [text[:MAX_CHARACTERS].lower() for text in texts]
+    lowered = [text[: WORDS.most_characters].lower() for text in texts]
     unused: dict[str, list[str]] = {}
     for column, (name, words) in enumerate(topics.items()):
         for word in words:
