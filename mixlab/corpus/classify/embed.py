@@ -45,7 +45,8 @@ class Lsa:
             raise CorpusError("the documents have no words in common", "give more and longer texts") from None
         rank = min(dimensions, *(size - 1 for size in matrix.shape))
         if rank < 2:
-            raise CorpusError(f"vectors need at least 3 documents and terms, but there are {matrix.shape}")
+            given = f"there are {matrix.shape[0]} documents with {matrix.shape[1]} terms"
+            raise CorpusError(f"vectors need at least 3 documents and 3 terms, but {given}", "give more text")
         svd = library("sklearn.decomposition").TruncatedSVD(rank, random_state=seed, n_iter=4)
         svd.fit(matrix)
         return cls(block, np.ascontiguousarray(svd.components_.T, dtype=np.float32))

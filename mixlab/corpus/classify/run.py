@@ -160,7 +160,7 @@ def classify(job: Job, progress: Progress | None = None) -> Outcome:
         built=built,
         tags=tags,
         shares=shares,
-        evened={name: even_out(found) for name, found in shares.items()},
+        evened={name: even_out(found, job.over) for name, found in shares.items()},
         cuts=_cuts(job, tags, [name for name in tags.domains if name != job.reference]),
         approximate_tokens=job.tokenizer is None,
         about=about,

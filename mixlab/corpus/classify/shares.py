@@ -109,15 +109,22 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
     return {label: data.get(label, 0.0) / total for label in labels}
 
 
-def even_out(shares: Sequence[TopicShare]) -> dict[str, float]:
-    """Shares by topic after over-represented ones are cut to their caps and the others scaled up, sums to 1.
+def even_out(shares: Sequence[TopicShare], over: float) -> dict[str, float]:
+    """Shares by topic, none above `over` times its reference, the others in their old proportions; they sum to 1.
 
-    Where a topic that is scaled up would pass a cap of its own, the mixture is as near as the caps allow.
+    What is cut from one topic scales the others up, until one of them meets its own limit. `other` has none; where it
+    is absent and all topics are at their limits, these are scaled to sum to 1.
     """
-    capped = {each.topic: each.cap for each in shares if each.cap is not None}
-    free = {each.topic: each.share for each in shares if each.cap is None}
-    room, supply = 1 - sum(capped.values()), sum(free.values())
-    if supply <= 0:
-        total = sum(capped.values())
-        return {each.topic: (each.cap or 0.0) / total for each in shares}
-    return {e.topic: e.cap if e.cap is not None else e.share * room / supply for e in shares}
+    limits = {each.topic: over * each.reference for each in shares if each.topic != OTHER}
+    free = {each.topic: each.share for each in shares}
+    fixed: dict[str, float] = {}
+    while free and sum(free.values()) > 0:
+        scale = (1 - sum(fixed.values())) / sum(free.values())
+        above = [topic for topic, share in free.items() if share * scale > limits.get(topic, math.inf) + 1e-12]
+        if not above:
+            fixed |= {topic: share * scale for topic, share in free.items()}
+            break
+        fixed |= {topic: limits[topic] for topic in above}
+        free = {topic: share for topic, share in free.items() if topic not in above}
+    total = sum(fixed.values()) or 1.0
+    return {each.topic: fixed.get(each.topic, 0.0) / total for each in shares}

@@ -71,9 +71,20 @@ def test_a_file_is_classified_by_labels_and_the_output_fits_the_terminal(study: 
     assert list(table.columns[:3]) == ["domain", "id", "topic"]
     truth = [record["label"] for _, record in records([str(study / "web.jsonl")])]
     assert (table["topic"] == truth).mean() > 0.97
-    again = run(study / "web.jsonl", "--model", out / "model.safetensors", "-o", tmp_path / "again", "--json")
+    again = run(
+        study / "web.jsonl",
+        "--model",
+        out / "model.safetensors",
+        "-o",
+        tmp_path / "again",
+        "--json",
+        "--test",
+        study / "labelled.jsonl",
+    )
     data = json.loads(again.stdout)
     assert data["domains"]["web"]["topics"][0]["share"] == pytest.approx(1 / 3, abs=0.03)
+    assert data["test"]["documents"] == 120
+    assert data["test"]["accuracy"] > 0.97
     pd.testing.assert_frame_equal(pq.read_table(tmp_path / "again/tags.parquet").to_pandas(), table)
 
 

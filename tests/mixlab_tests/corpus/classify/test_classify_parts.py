@@ -49,7 +49,13 @@ def test_shares_are_of_tokens_and_caps_even_them_out() -> None:
         ("other", 1, 200, 0.2),
     ]
     assert [s.cap for s in shares] == [pytest.approx(0.5), None, None]
-    assert even_out(shares) == pytest.approx({"a": 0.5, "b": 0.25, "other": 0.25})
+    assert even_out(shares, 1.25) == pytest.approx({"a": 0.5, "b": 0.25, "other": 0.25})
+
+
+def test_what_is_cut_from_one_topic_takes_no_other_above_its_limit() -> None:
+    some = tags([0, 1, 2], ("a", "b", "c"), [700, 250, 50])
+    shares = topic_shares(some, "web", uniform_reference({"a": 700, "b": 250, "c": 50}), 1.2)
+    assert even_out(shares, 1.2) == pytest.approx({"a": 0.4, "b": 0.4, "c": 0.2})
 
 
 @pytest.mark.parametrize(
