@@ -145,7 +145,7 @@ def plain_loop(files: dict[str, Path], benchmarks: Path | None, near: bool) -> t
         lines = Counter(line.strip().lower() for text in texts for line in set(text.split("\n")))
         for text in texts:
             text = "\n".join(line for line in text.split("\n") if lines[line.strip().lower()] <= 50 or len(line) < 12)
-            language = py3langid.classify(text[:1000])[0]
+            language = py3langid.classify(text[:500])[0]
             terms = TERM.findall(text.lower())
             if not passes(text, terms, language):
                 continue

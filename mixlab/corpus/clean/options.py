@@ -139,7 +139,7 @@ class LanguageConfig(Section):
     """
 
     keep: tuple[str, ...] | None = Field(None, min_length=1)
-    characters: int = Field(1000, ge=50, le=10_000)
+    characters: int = Field(500, ge=50, le=10_000)
 
 
 class BenchmarksConfig(Section):
