@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: quickstart test test-slow lint check bench bench-laws bench-prepare clean
+.PHONY: quickstart test test-slow lint check bench bench-laws bench-prepare bench-classify clean
 
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
@@ -35,6 +35,9 @@ bench-laws: $(DEV_STAMP)  ## laws on published runs they have not seen: make ben
 
 bench-prepare: $(DEV_STAMP)  ## cleaning beside a plain loop: make bench-prepare CORPORA=folder ARGS="--benchmarks folder"
 	$(BIN)/python benchmarks/prepare.py $(CORPORA) $(ARGS)
+
+bench-classify: $(DEV_STAMP)  ## topics beside scikit-learn's tuned classifier: make bench-classify CORPORA=folder
+	$(BIN)/python benchmarks/classify.py $(CORPORA) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

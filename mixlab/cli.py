@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "init": ("mixlab.corpus.commands:init", "Write a study.yaml to edit, with the domains found."),
     "prepare": ("mixlab.corpus.commands:prepare", "Read, split and tokenise the text: shards and inventory."),
+    "classify": (
+        "mixlab.corpus.classify.commands:classify_command",
+        "Topics and quality of a domain's documents; split it by them.",
+    ),
+    "score": ("proxies.commands:score", "A signal per document by a trained proxy: perplexity."),
     "sweep": ("sweeps.commands:sweep", "Train the proxies (or print the plan with --plan)."),
     "status": ("sweeps.commands:status", "What ran, what failed, what is left and what it will cost."),
     "fit": ("mixlab.laws.commands:fit", "Fit a scaling law to a run table."),

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 # library -> the places (path prefixes) that may import it
 HOMES = {
     "torch": ("proxies/",),
-    "safetensors": ("proxies/",),
+    "safetensors": ("proxies/", "mixlab/corpus/"),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),
     "filelock": ("sweeps/", "mixlab/corpus/", "proxies/native/"),
@@ -91,7 +91,7 @@ def test_no_import_circles() -> None:
 
 
 def test_help_needs_only_click() -> None:
-    heavy = ["torch", "pandas", "numpy", "scipy", "matplotlib", "wandb", "optuna", "pydantic", "rich"]
+    heavy = ["torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "wandb", "optuna", "pydantic", "rich"]
     script = (
         "import sys\n"
         "from mixlab.cli import app\n"

@@ -1,0 +1,1 @@
+"""Knowledge classification: which topics a domain's text is about, how much of each, and the domain split by them."""

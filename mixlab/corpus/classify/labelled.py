@@ -1,0 +1,217 @@
+"""Labelled examples: read them, hold some out by group, train on the rest, and say how good that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixlab.corpus.classify.base import Array, Classifier, checked_probabilities, library
+from mixlab.corpus.classify.calibrate import expected_calibration_error
+from mixlab.corpus.classify.linear import LinearModel, Selection, fit_linear, train_linear
+from mixlab.corpus.readers import document, records
+from mixlab.errors import CorpusError, did_you_mean
+
+FEWEST = 5
+HOLD_OUT = 0.2
+MAX_LABELS = 500
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled texts: n of each; examples of one group are related and stay on one side of every split."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def take(self, rows: NDArray[np.integer]) -> Examples:
+        parts = (self.texts, self.labels, self.groups)
+        return Examples(*(tuple(part[i] for i in rows) for part in parts))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a classifier is worth on examples it has not seen.
+
+    Attributes:
+        labels: the K labels, in the order of the confusion's rows and columns.
+        documents: examples held out.
+        accuracy: share that was right.
+        macro_f1: mean over labels of F1.
+        f1: by label.
+        confusion: counts, shape (K, K): rows are the truth, columns what was said.
+        calibration_error: expected calibration error, 15 bins of equal count.
+        uncalibrated_error: the same before calibration (None: the classifier is not ours).
+    """
+
+    labels: tuple[str, ...]
+    documents: int
+    accuracy: float
+    macro_f1: float
+    f1: dict[str, float]
+    confusion: NDArray[np.int64]
+    calibration_error: float
+    uncalibrated_error: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "documents": self.documents,
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            "f1": self.f1,
+            "confusion": {"labels": list(self.labels), "counts": self.confusion.tolist()},
+            "calibration_error": {"before": self.uncalibrated_error, "after": self.calibration_error},
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier trained on all examples, with what the same procedure is worth on held-out ones."""
+
+    model: LinearModel
+    evaluation: Evaluation
+    selection: Selection
+
+
+def read_examples(path: Path, label_field: str, text_field: str, group_field: str | None) -> Examples:
+    """Read labelled examples.
+
+    Raises:
+        CorpusError: when a row lacks the label or the text, there is one label alone, or a label has fewer than
+            `FEWEST` examples.
+    """
+    texts, labels, groups = [], [], []
+    for where, record in records([str(path)]):
+        if label_field not in record:
+            hint = did_you_mean(label_field, record)
+            raise CorpusError(f"{where}: there is no field `{label_field}`", f"{hint} (--label-field)")
+        label = record[label_field]
+        if isinstance(label, bool) or not isinstance(label, (str, int)) or not str(label).strip():
+            raise CorpusError(
+                f"{where}: field `{label_field}` must be text or a whole number, but is {label!r:.60}",
+                "give every row its label, or name another field with --label-field",
+            )
+        text, group = document(record, where, text_field, group_field)
+        texts.append(text)
+        labels.append(str(label).strip())
+        groups.append(group)
+    _check_labels(path, label_field, labels)
+    return Examples(tuple(texts), tuple(labels), tuple(groups))
+
+
+def _check_labels(path: Path, label_field: str, labels: Sequence[str]) -> None:
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise CorpusError(
+            f"{path}: a classifier needs at least 2 labels, but field `{label_field}` holds only `{labels[0]:.60}`",
+            "name another field with --label-field, or add examples of something else",
+        )
+    if len(counts) > MAX_LABELS:
+        raise CorpusError(
+            f"{path}: field `{label_field}` holds {len(counts):,} different labels; at most {MAX_LABELS} are taken",
+            "name the field that holds the topic with --label-field",
+        )
+    few = {label: count for label, count in counts.items() if count < FEWEST}
+    if few:
+        listed = ", ".join(f"`{label:.40}` {count}" for label, count in sorted(few.items())[:5])
+        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        raise CorpusError(
+            f"{path}: every label needs at least {FEWEST} examples, but there are fewer of {listed}{more}",
+            "add examples of them, merge them with another label, or leave them out",
+        )
+
+
+def hold_out(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on and rows held out, about `HOLD_OUT` of them, by label; groups stay whole.
+
+    Raises:
+        CorpusError: when there are too few groups.
+    """
+    splits = round(1 / HOLD_OUT)
+    groups = len(set(examples.groups))
+    if groups < splits:
+        raise CorpusError(
+            f"labelled examples must come from at least {splits} groups, but they come from {groups}",
+            "name a finer --group-field, or leave it out where rows are not related",
+        )
+    folds = library("sklearn.model_selection").StratifiedGroupKFold(splits, shuffle=True, random_state=seed)
+    train, test = next(folds.split(examples.texts, examples.labels, examples.groups))
+    return train, test
+
+
+def train_labelled(examples: Examples, seed: int) -> Trained:
+    """Measure the procedure on a hold-out, then train it on all examples.
+
+    Settings and calibration come from cross-validation inside the training side; the final model keeps them.
+
+    Raises:
+        CorpusError: when a label's examples are all of one group, or there are too few groups.
+    """
+    _check_groups(examples)
+    rows, held = hold_out(examples, seed)
+    train, test = examples.take(rows), examples.take(held)
+    model, selection = train_linear(train.texts, train.labels, train.groups, seed)
+    final = fit_linear(examples.texts, examples.labels, selection)
+    return Trained(final, evaluate(model, test), selection)
+
+
+def _check_groups(examples: Examples) -> None:
+    groups: dict[str, set[str]] = {}
+    for label, group in zip(examples.labels, examples.groups, strict=True):
+        groups.setdefault(label, set()).add(group)
+    single = sorted(label for label, found in groups.items() if len(found) < 2)
+    if single:
+        raise CorpusError(
+            f"all examples of label `{single[0]:.60}` belong to one group, so none can be held out",
+            "give examples of it from more groups, or a finer --group-field",
+        )
+
+
+def evaluate(model: Classifier, examples: Examples) -> Evaluation:
+    """Score a classifier on examples; a label it does not know counts as wrong.
+
+    Raises:
+        CorpusError: when it knows none of the examples' labels.
+    """
+    known = {label: i for i, label in enumerate(model.labels)}
+    if not known.keys() & set(examples.labels):
+        raise CorpusError(
+            f"the classifier knows none of the labels of the examples ({', '.join(sorted(set(examples.labels))[:5])})",
+            f"it knows {', '.join(model.labels[:5])}",
+        )
+    truth = np.array([known.get(label, -1) for label in examples.labels])
+    probabilities = checked_probabilities(model, examples.texts)
+    said = probabilities.argmax(axis=1)
+    before = None
+    if isinstance(model, LinearModel):
+        before = expected_calibration_error(model.uncalibrated(examples.texts), truth)
+    f1 = _f1(truth, said, len(known))
+    return Evaluation(
+        labels=model.labels,
+        documents=len(truth),
+        accuracy=float((said == truth).mean()),
+        macro_f1=float(np.mean([f1[known[label]] for label in known if (truth == known[label]).any()])),
+        f1={label: float(f1[i]) for label, i in known.items()},
+        confusion=_confusion(truth, said, len(known)),
+        calibration_error=expected_calibration_error(probabilities, truth),
+        uncalibrated_error=before,
+    )
+
+
+def _f1(truth: NDArray[np.integer], said: NDArray[np.integer], count: int) -> Array:
+    hit = np.array([((truth == k) & (said == k)).sum() for k in range(count)], dtype=float)
+    either = np.array([(truth == k).sum() + (said == k).sum() for k in range(count)], dtype=float)
+    return np.divide(2 * hit, either, out=np.zeros(count), where=either > 0)
+
+
+def _confusion(truth: NDArray[np.integer], said: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    known = truth >= 0
+    table = np.zeros((count, count), dtype=np.int64)
+    np.add.at(table, (truth[known], said[known]), 1)
+    return table
