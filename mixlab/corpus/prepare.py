@@ -197,12 +197,15 @@ def _check_sides(name: str, facts: TokenFacts, tally: Cleanings, corpus: CorpusC
     documents = sum(amount.documents for amount in facts.splits.values())
     for split, amount in facts.splits.items():
         if amount.documents == 0:
-            # The share at which a side stays empty once in a thousand times.
+            # The share at which a side stays empty once in a thousand times, if every document is its own group.
             enough = math.ceil(100 * (1 - 0.001 ** (1 / max(documents, 1)))) / 100
+            grouped = "; they share few groups" if enough < corpus.validation_fraction else ""
             raise CorpusError(
                 f"the {split} side of domain `{name}` is empty: {documents} documents split at "
-                f"validation_fraction {corpus.validation_fraction:g} ({losses(tally)})",
-                "give the domain more documents, or finer groups (group_field)"
+                f"validation_fraction {corpus.validation_fraction:g} ({losses(tally)}){grouped}",
+                "choose a group_field that tells more groups apart, or leave it out"
+                if grouped
+                else "give the domain more documents, or finer groups (group_field)"
                 + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
             )
 
