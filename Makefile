@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: quickstart test test-slow lint check bench bench-laws bench-prepare bench-classify clean
+.PHONY: quickstart test test-slow lint check bench-training bench-laws bench-prepare bench-classify clean
 
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
@@ -24,8 +25,10 @@ lint: $(DEV_STAMP)
 
 check: lint test  ## what CI runs
 
-bench: $(DEV_STAMP)  ## a training step beside a plain PyTorch one
-	$(BIN)/python benchmarks/training.py $(ARGS)
+bench-training: $(BENCH_STAMP)  ## steps and whole processes beside the loops that people write; half an hour
+	$(BIN)/python benchmarks/training.py steps $(ARGS)
+	$(BIN)/python benchmarks/training.py runs $(ARGS)
+	$(BIN)/python benchmarks/training.py curves $(ARGS)
 
 bench-laws: $(DEV_STAMP)  ## laws on published runs they have not seen: make bench-laws TABLES=folder
 	$(BIN)/python benchmarks/transfer.py $(TABLES) $(ARGS)
@@ -52,3 +55,7 @@ $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@ $(RUN_STAMP)
+
+$(BENCH_STAMP): $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,bench]"
+	touch $@

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from analysis.plots.style import new_figure, save, styled
 from mixlab.batches import Batches
 from mixlab.folder import StudyFolder
 from mixlab.specs import RunSpec
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", default=["grow", "2", "8"])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--tokens", nargs="+", default=["50K", "100K", "200K", "400K", "800K", "1600K"])
+    parser.add_argument("--plot", type=Path, help="draw the growing batch's losses against the rate here")
     options = parser.parse_args()
     use_one_thread()
     folder = StudyFolder.open(options.study)
@@ -63,6 +66,7 @@ def main() -> None:
     weights = study.config.objective_weights
     rates = sorted({*options.rates, BASE_LEARNING_RATE})
     print(f"{'params':>8} {'batch':>6} {'rate':>7}  " + " ".join(f"{text:>7}" for text in options.tokens))
+    curves: dict[int, tuple[list[float], float]] = {}
     for size, shape in enumerate(study.shapes):
         losses: dict[tuple[str, float], list[list[float]]] = defaultdict(list)
         for batch in options.batches:
@@ -76,8 +80,26 @@ def main() -> None:
         means = {key: np.mean(curves, axis=0) for key, curves in losses.items()}
         deviation = np.sqrt(np.mean([np.var(curves, axis=0, ddof=1) for curves in losses.values()], axis=0))
         lost = means["grow", BASE_LEARNING_RATE] - np.nanmin(list(means.values()), axis=0)
+        curves[shape.params] = [float(means["grow", rate][-1]) for rate in rates], float(deviation[-1])
         print(f"{'':>8} the rule loses  " + "  " + " ".join(f"{x:7.3f}" for x in lost))
         print(f"{'':>8} sd over seeds   " + "  " + " ".join(f"{x:7.3f}" for x in deviation), flush=True)
+    if options.plot is not None:
+        draw(options.plot, rates, curves, options.tokens[-1])
+
+
+def draw(path: Path, rates: Sequence[float], curves: Mapping[int, tuple[Sequence[float], float]], tokens: str) -> None:
+    """Loss against the rate, a line for each size with its standard deviation over seeds; the rule is marked."""
+    with styled():
+        figure, axes = new_figure(width=8.0, height=4.0)
+        for params, (losses, deviation) in curves.items():
+            axes.errorbar(rates, losses, yerr=deviation, marker="o", capsize=3, label=f"{params:,} parameters")
+        axes.axvline(BASE_LEARNING_RATE, color="0.6", linestyle="--", linewidth=1, zorder=0)
+        axes.annotate("the rule", (BASE_LEARNING_RATE, axes.get_ylim()[1]), ha="center", va="bottom", color="0.4")
+        axes.set(xscale="log", xlabel="peak learning rate at width 64", ylabel=f"objective after {tokens} tokens, nats")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        save(figure, path)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,10 @@ struct Brain {
         const long half = (K + 1) / 2;
         for (long t = 0; t < T; ++t, x += K) {
             uint16_t *row = reinterpret_cast<uint16_t *>(out + t * half);
-            for (long k = 0; k < K; ++k) row[k] = rounded(x[k]) >> 16;
+            long k = 0;
+            for (; k + 16 <= K; k += 16)
+                _mm256_storeu_si256((__m256i *)(row + k), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + k)));
+            for (; k < K; ++k) row[k] = rounded(x[k]) >> 16;
             if (K % 2) row[K] = 0;
         }
         return out;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,15 @@ def test_an_empty_side_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="validation side of domain `a` is empty"):
         prepare_corpus(study(tmp_path, documents=1))
     assert not (tmp_path / "corpus").exists()
+
+
+def test_one_group_for_all_is_named_as_the_cause(tmp_path: Path) -> None:
+    folder = study(tmp_path, extra=", group_field: id-stem")
+    path = tmp_path / "0.jsonl"
+    path.write_text(re.sub(r'"id": "g\d+-', '"id": "wiki-', path.read_text()))
+    with pytest.raises(CorpusError, match="they share few groups") as refused:
+        prepare_corpus(folder)
+    assert refused.value.hint == "choose a group_field that tells more groups apart, or leave it out"
 
 
 def test_a_flipped_bit_is_named(tmp_path: Path) -> None:
