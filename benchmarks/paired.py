@@ -36,10 +36,10 @@ def main() -> None:
     parser.add_argument("--tokens", nargs="+", default=["50K", "100K", "200K", "400K"])
     parser.add_argument("--seeds", type=int, default=8)
     options = parser.parse_args()
-    use_one_thread()
     folder = StudyFolder.open(options.study)
     study, texts = open_study(folder), open_texts(folder.corpus)
     compute = resolve_compute(study.config.proxies)
+    use_one_thread(compute)
     tokens = [int(parse_quantity(count)) for count in options.tokens]
     weights, shape = study.config.objective_weights, study.shapes[options.size]
     proportional, uniform = study.space.proportional(tokens[-1]), study.space.uniform(tokens[-1])

@@ -58,10 +58,10 @@ def main() -> None:
     parser.add_argument("--tokens", nargs="+", default=["50K", "100K", "200K", "400K", "800K", "1600K"])
     parser.add_argument("--plot", type=Path, help="draw the growing batch's losses against the rate here")
     options = parser.parse_args()
-    use_one_thread()
     folder = StudyFolder.open(options.study)
     study, texts = open_study(folder), open_texts(folder.corpus)
     compute = resolve_compute(study.config.proxies)
+    use_one_thread(compute)
     tokens = [int(parse_quantity(count)) for count in options.tokens]
     weights = study.config.objective_weights
     rates = sorted({*options.rates, BASE_LEARNING_RATE})

@@ -37,8 +37,7 @@ from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe, RunRecord, RunSpec
 from mixlab.units import parse_quantity
-from proxies.compute import Compute, resolve_compute
-from proxies.engine import make_engine
+from proxies.compute import Compute, make_engine, resolve_compute
 from proxies.recipe import BASE_WIDTH
 from proxies.speed import measure_rate, peak_flops
 from sweeps.executors.base import Finished
@@ -89,16 +88,6 @@ def steps(options: argparse.Namespace) -> None:
                 for m, a, b in zip(np.median(ratio, axis=0), ratio.min(axis=0), ratio.max(axis=0), strict=True)
             )
             print(f"{spec.shape.params:>9,} {batch:>5} {work / np.median(times[:, 0]):>13.1f}  {shown}", flush=True)
-
-
-def plain_steps(shape: ModelShape, tokens: torch.Tensor) -> Callable[[int], None]:
-    step = step_of(*plain(shape))
-
-    def work(count: int) -> None:
-        for _ in range(count):
-            step(tokens, 1.0)
-
-    return work
 
 
 def cpu_seconds(work: Callable[[int], object], at_least: float = 0.5) -> float:

@@ -20,7 +20,7 @@ from mixlab.flops import training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 
-SPEC_VERSION = 2
+SPEC_VERSION = 3
 
 
 @dataclass(frozen=True)

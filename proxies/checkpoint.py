@@ -12,17 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
+import numpy as np
+import safetensors.numpy
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from mixlab.batches import Batches
 from mixlab.errors import CorpusError
 from mixlab.folder import write_atomic
-from mixlab.shapes import ModelShape
 from mixlab.specs import Point, RunSpec
-from proxies.model import Stack, named, parameter_shapes
+from proxies.engine import State
+from proxies.parameters import Floats, packed, parameter_shapes, unpacked
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,13 @@ class Trunk:
     Attributes:
         step: trunk steps done.
         points: branches finished, by the token count that was asked for.
-        flat, first, second: parameters and AdamW's moments, each of shape (P,).
+        state: of one member, each array of shape (P,).
         seconds: time spent so far.
     """
 
     step: int
     points: dict[int, Point]
-    flat: Tensor
-    first: Tensor
-    second: Tensor
+    state: State
     seconds: float
 
 
@@ -58,7 +55,7 @@ def save_trunk(folder: Path, spec: RunSpec, trunk: Trunk) -> None:
         "seconds": trunk.seconds,
         "points": {str(tokens): asdict(point) for tokens, point in trunk.points.items()},
     }
-    _save(trunk_path(folder, spec), {"flat": trunk.flat, "first": trunk.first, "second": trunk.second}, about)
+    _save(trunk_path(folder, spec), trunk.state._asdict(), about)
 
 
 def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
@@ -72,7 +69,7 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
     path = trunk_path(folder, spec)
     if not path.exists():
         return None
-    tensors, about = _load(path)
+    arrays, about = _load(path)
     batches = Batches(tuple((first, size) for first, size in about["stages"]))
     points: dict[int, Point] = {}
     for tokens in spec.tokens:
@@ -86,56 +83,50 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
     step = about["step"]
     if step > spec.trunk_steps(following) or not spec.recipe.batches.agrees(batches, step):
         return None
-    return Trunk(step, points, tensors["flat"], tensors["first"], tensors["second"], about["seconds"])
+    return Trunk(step, points, State(**arrays), about["seconds"])
 
 
-def save_model(folder: Path, spec: RunSpec, flat: Tensor) -> None:
+def save_model(folder: Path, spec: RunSpec, parameters: Floats) -> None:
     """Write a finished model's parameters, shape (P,), by name, with its spec."""
-    tensors = {name: values[0] for name, values in named(flat.detach().unsqueeze(0), spec.shape).items()}
-    _save(folder / f"{spec.run_id}.model.safetensors", tensors, {"spec": spec.to_json()})
+    _save(folder / f"{spec.run_id}.model.safetensors", unpacked(parameters, spec.shape), {"spec": spec.to_json()})
 
 
-def load_model(path: Path) -> tuple[Stack, RunSpec]:
-    """A finished model as a stack of one, on the CPU, and the spec that made it."""
-    tensors, about = _load(path)
+def load_model(path: Path) -> tuple[Floats, RunSpec]:
+    """A finished model's parameters, shape (P,), and the spec that made it.
+
+    Raises:
+        CorpusError: when the file is damaged, or holds something else.
+    """
+    arrays, about = _load(path)
     spec = RunSpec.from_json(about["spec"])
-    stack = Stack(spec.shape, [spec.seed], torch.device("cpu"))
-    _check_names(path, spec.shape, tensors)
-    with torch.no_grad():
-        for name, values in stack.parameters().items():
-            values.copy_(tensors[name].unsqueeze(0))
-    return stack, spec
+    wanted = {name: tuple(size) for name, size in parameter_shapes(spec.shape).items()}
+    if wanted != {name: values.shape for name, values in arrays.items()}:
+        raise CorpusError(f"{path} does not hold a model of shape {spec.shape.label}", "train the run again")
+    return packed(arrays, spec.shape), spec
 
 
-def _check_names(path: Path, shape: ModelShape, tensors: dict[str, Tensor]) -> None:
-    wanted = {name: tuple(size) for name, size in parameter_shapes(shape).items()}
-    given = {name: tuple(values.shape) for name, values in tensors.items()}
-    if wanted != given:
-        raise CorpusError(f"{path} does not hold a model of shape {shape.label}", "train the run again")
+def _save(path: Path, arrays: dict[str, Floats], about: dict[str, Any]) -> None:
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    metadata = {"about": json.dumps(about), "sha256": _digest(arrays)}
+    write_atomic(path, safetensors.numpy.save(arrays, metadata))
 
 
-def _save(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    tensors = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
-    metadata = {"about": json.dumps(about), "sha256": _digest(tensors)}
-    write_atomic(path, safetensors.torch.save(tensors, metadata))
-
-
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _load(path: Path) -> tuple[dict[str, Floats], dict[str, Any]]:
     hint = "delete it and run the same command: the run starts anew"
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, struct.error) as error:
         raise CorpusError(f"{path} is not a whole safetensors file: {error}", hint) from None
-    if metadata.get("sha256") != _digest(tensors):
+    if metadata.get("sha256") != _digest(arrays):
         raise CorpusError(f"checksum mismatch in {path}: its content changed after it was written", hint)
-    return tensors, json.loads(metadata["about"])
+    return arrays, json.loads(metadata["about"])
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
+def _digest(arrays: dict[str, Floats]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(arrays):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()

@@ -18,6 +18,8 @@ from mixlab.folder import StudyFolder
 from mixlab.options import json_option, print_json, say
 from mixlab.units import format_quantity, format_seconds
 from proxies.checkpoint import load_model
+from proxies.compute import make_engine, resolve_compute
+from proxies.engine import State
 from proxies.perplexity import score_documents
 
 
@@ -51,13 +53,16 @@ def score(
     """
     folder = StudyFolder.open(directory)
     path = checkpoint or best_checkpoint(folder.checkpoints)
-    stack, _ = load_model(path)
+    parameters, spec = load_model(path)
     tokenizer = load_tokenizer(folder.corpus / TOKENIZER_FILE)
-    if stack.shape.vocab_size != tokenizer.vocab_size:
+    if spec.shape.vocab_size != tokenizer.vocab_size:
         raise CorpusError(
-            f"{path} has {stack.shape.vocab_size:,} token ids, but the study's tokenizer {tokenizer.vocab_size:,}",
+            f"{path} has {spec.shape.vocab_size:,} token ids, but the study's tokenizer {tokenizer.vocab_size:,}",
             "name a checkpoint of this study, or `mixlab sweep` it again",
         )
+    engine = make_engine(resolve_compute(folder.config.proxies), [spec])
+    unused = np.zeros_like(parameters)
+    engine.restore(State(parameters[None], unused[None], unused[None]))
     start = time.perf_counter()
     ids: list[str] = []
     size = 0
@@ -69,7 +74,7 @@ def score(
             size += len(doc.text)
             yield doc.text
 
-    scores = list(score_documents(stack, tokenizer, texts(), max_tokens))
+    scores = list(score_documents(engine, spec.shape.context, tokenizer, texts(), max_tokens))
     target = out or folder.root / "classify" / "scores.parquet"
     columns = {
         "perplexity": [each.perplexity for each in scores],

@@ -41,10 +41,10 @@ class Evaluator:
 
     def __call__(self, engine: Engine) -> list[Evaluation]:
         """Score every member: a list of length K."""
-        per_sequence = {name: engine.score(windows) for name, windows in self._windows.items()}
+        per_sequence = [engine.score(windows).mean(axis=2, dtype=np.float64) for windows in self._windows.values()]
         return [
-            self._evaluation({name: table[member] for name, table in per_sequence.items()})
-            for member in range(len(engine.flat))
+            self._evaluation(dict(zip(self._windows, member, strict=True)))
+            for member in zip(*per_sequence, strict=True)
         ]
 
     def _evaluation(self, by_domain: Mapping[str, NDArray[np.float64]]) -> Evaluation:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mixlab.corpus.tokenizer import Tokenizer
-from proxies.model import Stack
+from proxies.engine import Engine
 
 SEQUENCES = 16
 
@@ -28,15 +27,15 @@ class Surprise:
     bits_per_byte: float
 
 
-def document_windows(ids: NDArray[np.integer], end: int, context: int) -> NDArray[np.int64]:
+def document_windows(ids: NDArray[np.integer], end: int, context: int) -> NDArray[np.int32]:
     """A document's ids in windows of `context` + 1, shape (w, context + 1), padded with -1.
 
     The end of a document stands before the first token, as it does in training, so that every token is predicted; each
     window starts with the last token of the one before.
     """
-    tokens = np.concatenate([[end], ids.astype(np.int64)])
+    tokens = np.concatenate([[end], ids.astype(np.int32)])
     starts = range(0, max(len(tokens) - 1, 1), context)
-    windows = np.full((len(starts), context + 1), -1, dtype=np.int64)
+    windows = np.full((len(starts), context + 1), -1, dtype=np.int32)
     for row, start in enumerate(starts):
         piece = tokens[start : start + context + 1]
         windows[row, : len(piece)] = piece
@@ -44,33 +43,32 @@ def document_windows(ids: NDArray[np.integer], end: int, context: int) -> NDArra
 
 
 def score_documents(
-    stack: Stack, tokenizer: Tokenizer, texts: Iterable[str], most_tokens: int = 4096
+    engine: Engine, context: int, tokenizer: Tokenizer, texts: Iterable[str], most_tokens: int = 4096
 ) -> Iterator[Surprise]:
     """Score documents in their order, by their first `most_tokens` tokens.
 
     Args:
-        stack: a stack of one model.
+        engine: holds one model.
+        context: tokens of a sequence of it.
         tokenizer: that of the corpus the model was trained on.
         texts: the documents; an empty one scores as its end alone: perplexity 1 and 0 bits.
     """
     lengths = tokenizer.byte_lengths()
-    waiting: list[NDArray[np.int64]] = []
+    waiting: list[NDArray[np.int32]] = []
     for text in texts:
         ids = np.asarray(tokenizer.encode(text)[:most_tokens])
-        waiting.append(document_windows(ids, tokenizer.end_of_document, stack.shape.context))
+        waiting.append(document_windows(ids, tokenizer.end_of_document, context))
         if sum(len(windows) for windows in waiting) >= SEQUENCES:
-            yield from _score(stack, waiting, lengths)
+            yield from _score(engine, waiting, lengths)
             waiting = []
     if waiting:
-        yield from _score(stack, waiting, lengths)
+        yield from _score(engine, waiting, lengths)
 
 
-@torch.no_grad()
-def _score(stack: Stack, documents: list[NDArray[np.int64]], lengths: NDArray[np.int32]) -> Iterator[Surprise]:
+def _score(engine: Engine, documents: list[NDArray[np.int32]], lengths: NDArray[np.int32]) -> Iterator[Surprise]:
     windows = np.concatenate(documents)
     # A causal model's losses do not depend on what follows, so any token will do as padding.
-    inputs = torch.from_numpy(np.maximum(windows, 0)).to(stack.device)
-    losses = torch.cat([stack.losses(part.unsqueeze(0))[0] for part in inputs.split(SEQUENCES)]).double().cpu().numpy()
+    losses = engine.score(np.maximum(windows, 0))[0].astype(np.float64)
     real = windows[:, 1:] >= 0
     owner = np.repeat(np.arange(len(documents)), [len(each) for each in documents])
     count = len(documents)

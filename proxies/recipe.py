@@ -1,9 +1,10 @@
 """Learning rate, batch and warmup from a model's size and the tokens it has seen: one rule for every proxy.
 
 The peak rate transfers over width as in muP (Yang et al. 2022): matrices inside the network take
-`base * BASE_WIDTH / width`, the embedding and the norms take `base` (see `proxies.optim`). The batch grows with the
-tokens seen, about as their square root, as the critical batch does (Zhang et al. 2025, Merrill et al. 2025); the rate
-stays, so that a longer run is trained with less gradient noise. EXPERIMENTS.md has the sweeps behind the constants.
+`base * BASE_WIDTH / width`, the embedding and the norms take `base` (see `proxies.parameters`). The batch grows with
+the tokens seen, about as their square root, as the critical batch does (Zhang et al. 2025, Merrill et al. 2025); the
+rate stays, so that a longer run is trained with less gradient noise. The sweeps behind the constants are in
+EXPERIMENTS.md.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ BATCH_EXPONENT = 1 / 2
 BASE_BATCH_TOKENS = 256  # after BASE_TOKENS
 BASE_TOKENS = 4e5
 WARMUP_SHARE = 0.1  # of the shortest branch
+ADAM_EPSILON = 1e-8
 
 
 def batch_sequences(tokens: float, context: int) -> int:

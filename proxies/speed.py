@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from mixlab.flops import training_flops
 from mixlab.specs import RunSpec
-from proxies.compute import Compute
-from proxies.engine import make_engine
+from proxies.compute import Compute, make_engine, use_one_thread
+from proxies.native.build import load_library
 
 CUDA_MEMBERS = 64
 CPU_MEMBERS = 3  # more gain little, and a few large jobs leave cores idle at the end
 CPU_TOKENS = 1024  # in a step of a whole stack: beyond that a CPU's caches spill and nothing is gained
-PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure a device's peak
-PEAK_SECONDS = 0.05
+PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure PyTorch's peak
+PEAK_ROUNDS = 100_000  # of products in registers, which measure the native engine's: a few milliseconds
+PEAK_SECONDS = 0.03
 
 
 def mean_batch(spec: RunSpec) -> int:
@@ -53,17 +52,33 @@ def measure_rate(spec: RunSpec, compute: Compute, seconds: float = 0.5, members:
     def chunk() -> None:
         engine.train(np.tile(sequences, (1, steps, 1)), [batch] * steps, [1.0] * steps, 0)
 
-    with _one_thread():
-        chunk()
-        # As many steps at a time as training takes: what a call costs besides them must not count.
-        steps = max(1, round(0.1 * seconds / _seconds(chunk, 0.0)))
-        taken = _seconds(chunk, seconds)
+    use_one_thread(compute)
+    chunk()
+    # As many steps at a time as training takes: what a call costs besides them must not count.
+    steps = max(1, round(0.1 * seconds / _seconds(chunk, 0.0)))
+    taken = _seconds(chunk, seconds)
     return training_flops(spec.shape, steps * members * batch * spec.shape.context) / taken
 
 
 @functools.cache
 def peak_flops(compute: Compute) -> float:
-    """FLOP/s of large square matrix products on this device, one thread on a CPU, at `compute`'s precision."""
+    """FLOP/s that this device has for matrix products at `compute`'s precision, one thread on a CPU.
+
+    The native engine's is that of products in registers, PyTorch's that of large square matrices.
+    """
+    return _native_peak(compute) if compute.engine == "native" else _torch_peak(compute)
+
+
+def _native_peak(compute: Compute) -> float:
+    products, bf16 = load_library().functions.mixlab_products, compute.precision == "bf16"
+    count = products(PEAK_ROUNDS, bf16)
+    return count / _seconds(lambda: products(PEAK_ROUNDS, bf16), PEAK_SECONDS)
+
+
+def _torch_peak(compute: Compute) -> float:
+    import torch
+
+    use_one_thread(compute)
     size = PEAK_SIZE[compute.device]
     dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
     matrix = torch.ones((size, size), dtype=dtype, device=compute.device)
@@ -73,9 +88,8 @@ def peak_flops(compute: Compute) -> float:
         if compute.device == "cuda":
             torch.cuda.synchronize()
 
-    with _one_thread():
-        product()
-        return 2 * size**3 / _seconds(product, PEAK_SECONDS)
+    product()
+    return 2 * size**3 / _seconds(product, PEAK_SECONDS)
 
 
 def _seconds(work: Callable[[], None], at_least: float) -> float:
@@ -87,13 +101,3 @@ def _seconds(work: Callable[[], None], at_least: float) -> float:
         elapsed = time.perf_counter() - started
         if elapsed >= at_least:
             return elapsed / done
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

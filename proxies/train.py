@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mixlab.errors import SweepError
 from mixlab.flops import training_flops
 from mixlab.specs import Point, RunRecord, RunSpec
 from proxies.checkpoint import Trunk, load_trunk, save_model, save_trunk
-from proxies.compute import Compute
-from proxies.engine import make_engine
+from proxies.compute import Compute, make_engine
+from proxies.engine import State
 from proxies.evaluate import Evaluation, Evaluator
 from proxies.sampler import Sampler, Stretch, Tokens, validation_windows
 from proxies.schedule import branch_factor, trunk_factor
@@ -83,8 +82,8 @@ def train_stack(
     session.run()
     seconds = time.perf_counter() - started + session.earlier_seconds
     environment = {
-        "torch": torch.__version__,
         "python": platform.python_version(),
+        "numpy": np.__version__,
         "engine": compute.engine,
         "precision": compute.precision,
         **session.engine.describe(),
@@ -95,7 +94,7 @@ def train_stack(
             status="diverged" if session.diverged[member] else "done",
             points=tuple(session.points[member].values()),
             wall_seconds=seconds / len(specs),
-            device=torch.cuda.get_device_name() if compute.device == "cuda" else "cpu",
+            device=session.engine.device,
             peak_flops=peak_flops(compute),
             environment=environment,
         )
@@ -135,13 +134,13 @@ class _Session:
         for tokens in self.lead.tokens[finished:]:
             start = self.lead.trunk_steps(tokens)
             self._trunk(start)
-            trunk = self._snapshot()
+            trunk = self.engine.state()
             if not self.diverged.all():
                 self._branch(tokens, start)
             if self.diverged.all():
                 return
             self._save(trunk, model=tokens == self.lead.tokens[-1])
-            self._restore(trunk)
+            self.engine.restore(trunk)
 
     def _trunk(self, end: int) -> None:
         """Go on from where the trunk is to step `end`."""
@@ -206,29 +205,19 @@ class _Session:
             samplers.append(Sampler(self.texts.train, stretches, spec.seed, context, batches, dict(spec.pools)))
         return samplers
 
-    def _state(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.engine.flat, self.engine.first, self.engine.second
-
-    def _snapshot(self) -> tuple[torch.Tensor, ...]:
-        return tuple(state.detach().clone() for state in self._state())
-
-    def _restore(self, saved: Sequence[torch.Tensor]) -> None:
-        with torch.no_grad():
-            for state, values in zip(self._state(), saved, strict=True):
-                state.copy_(values)
-
-    def _save(self, trunk: Sequence[torch.Tensor], model: bool) -> None:
+    def _save(self, trunk: State, model: bool) -> None:
         """Keep the trunk of every sound member, and its finished model if `model`."""
         if self.checkpoints is None:
             return
         seconds = self.earlier_seconds + time.perf_counter() - self.started
+        finished = self.engine.state().parameters if model else None
         for member, spec in enumerate(self.specs):
             if self.diverged[member]:
                 continue
-            if model:
-                save_model(self.checkpoints, spec, self.engine.flat[member])
-            flat, first, second = (state[member] for state in trunk)
-            save_trunk(self.checkpoints, spec, Trunk(self.step, self.points[member], flat, first, second, seconds))
+            if finished is not None:
+                save_model(self.checkpoints, spec, finished[member])
+            state = State(*(values[member] for values in trunk))
+            save_trunk(self.checkpoints, spec, Trunk(self.step, self.points[member], state, seconds))
 
     def _resume(self) -> None:
         """Go on from the trunk checkpoints when every member has one at the same step."""
@@ -238,8 +227,7 @@ class _Session:
         found = [trunk for trunk in trunks if trunk is not None]
         if len(found) < len(self.specs) or len({(trunk.step, len(trunk.points)) for trunk in found}) != 1:
             return
-        saved = [torch.stack(states) for states in zip(*((t.flat, t.first, t.second) for t in found), strict=True)]
-        self._restore(saved)
+        self.engine.restore(State(*(np.stack(values) for values in zip(*(t.state for t in found), strict=True))))
         self.points = [trunk.points for trunk in found]
         self.step, self.earlier_seconds = found[0].step, found[0].seconds
 

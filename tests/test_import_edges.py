@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 # library -> the places (path prefixes) that may import it
 HOMES = {
-    "torch": ("proxies/",),
+    "torch": ("proxies/pytorch/", "proxies/compute.py", "proxies/speed.py"),
     "safetensors": ("proxies/", "mixlab/corpus/"),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),
@@ -102,3 +102,15 @@ def test_help_needs_only_click() -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "quickstart" in result.stdout
+
+
+def test_the_native_engine_needs_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "import sweeps.commands, proxies.commands, proxies.train, proxies.texts\n"
+        "from mixlab.config import ProxyConfig\n"
+        "from proxies.compute import resolve_compute\n"
+        "compute = resolve_compute(ProxyConfig(device='cpu'))\n"
+        "sys.exit(compute.engine == 'native' and 'torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

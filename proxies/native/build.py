@@ -42,7 +42,7 @@ class Library:
     """The loaded library.
 
     Attributes:
-        functions: `mixlab_train` and `mixlab_score`.
+        functions: `mixlab_train`, `mixlab_score` and `mixlab_products`.
         has_bf16: whether the processor multiplies bf16.
     """
 
@@ -61,8 +61,10 @@ def load_library() -> Library:
         functions = ctypes.CDLL(str(_compiled()))
     except OSError as error:
         raise NativeError(str(error)) from None
-    functions.mixlab_train.restype = functions.mixlab_score.restype = ctypes.c_int64
-    functions.mixlab_has_bf16.restype = ctypes.c_int64
+    for function in (functions.mixlab_train, functions.mixlab_score, functions.mixlab_has_bf16):
+        function.restype = ctypes.c_int64
+    functions.mixlab_products.restype = ctypes.c_double
+    functions.mixlab_products.argtypes = ctypes.c_int64, ctypes.c_int64
     return Library(functions, bool(functions.mixlab_has_bf16()))
 
 

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
-from proxies.model import initial_parameters, rope_angles
+from proxies.engine import State
 from proxies.native.build import load_library
-from proxies.optim import EPSILON, decays, rates
+from proxies.parameters import Floats, initial_parameters, peak_decays, peak_rates, rope_angles
+from proxies.recipe import ADAM_EPSILON
 
 
 class _Shape(ctypes.Structure):
@@ -29,7 +28,16 @@ class _Adam(ctypes.Structure):
 
 
 class NativeEngine:
-    """See `proxies.engine.Engine`. Members are trained one after the other: on a CPU nothing is gained by stacking."""
+    """See `proxies.engine.Engine`. Members are trained one after the other: on a CPU nothing is gained by stacking.
+
+    Args:
+        shape: of every member.
+        seeds: one per member.
+        recipes: one per member; they may differ in the learning rate alone.
+        bf16: whether matrix products take bf16 operands.
+    """
+
+    device = "cpu"
 
     def __init__(self, shape: ModelShape, seeds: Sequence[int], recipes: Sequence[Recipe], bf16: bool) -> None:
         self._library = load_library().functions
@@ -39,42 +47,49 @@ class NativeEngine:
         )
         self._context = shape.context
         recipe = recipes[0]
-        self._adam = _Adam(recipe.beta1, recipe.beta2, EPSILON, recipe.clip_norm)
-        self._rates, self._decays = rates(shape, recipes), decays(shape, recipes)
+        self._adam = _Adam(recipe.beta1, recipe.beta2, ADAM_EPSILON, recipe.clip_norm)
+        self._rates, self._decays = peak_rates(shape, recipes), peak_decays(shape, recipes)
         angles = rope_angles(shape)
-        self._cosines, self._sines = angles.cos().float().contiguous(), angles.sin().float().contiguous()
-        self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds])
-        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self._cosines, self._sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+        parameters = np.stack([initial_parameters(shape, seed) for seed in seeds])
+        self._state = State(parameters, np.zeros_like(parameters), np.zeros_like(parameters))
 
     def train(
         self, sequences: NDArray[np.int32], sizes: Sequence[int], factors: Sequence[float], first_step: int
-    ) -> NDArray[np.float32]:
+    ) -> Floats:
         """See `Engine.train`."""
-        losses = np.full((len(self.flat), len(sizes)), np.nan, dtype=np.float32)
+        losses = np.full((len(sequences), len(sizes)), np.nan, dtype=np.float32)
         batches = np.asarray(sizes, dtype=np.int64)
         scales = np.asarray(factors, dtype=np.float64)
         for member, text in enumerate(sequences):
-            if not torch.isfinite(self.flat[member]).all():
+            if not np.isfinite(self._state.parameters[member]).all():
                 continue
             self._call(
                 self._library.mixlab_train,
-                *(self.flat[member], self.first[member], self.second[member]),
+                *(array[member] for array in self._state),
                 *(self._rates[member], self._decays[member], ctypes.byref(self._adam)),
                 *(np.ascontiguousarray(text), batches, scales),
                 *(ctypes.c_int64(len(sizes)), ctypes.c_int64(first_step), self._bf16, losses[member]),
             )
         return losses
 
-    def score(self, sequences: NDArray[np.int32]) -> NDArray[np.float64]:
+    def score(self, sequences: NDArray[np.int32]) -> Floats:
         """See `Engine.score`."""
-        losses = np.empty((len(self.flat), len(sequences), self._context), dtype=np.float32)
-        for member, parameters in enumerate(self.flat):
-            count = ctypes.c_int64(len(sequences))
-            self._call(
-                self._library.mixlab_score,
-                *(parameters, np.ascontiguousarray(sequences), count, losses[member]),
-            )
-        return losses.astype(np.float64).mean(axis=2)
+        parameters = self._state.parameters
+        losses = np.empty((len(parameters), len(sequences), self._context), dtype=np.float32)
+        text = np.ascontiguousarray(sequences)
+        for member, out in zip(parameters, losses, strict=True):
+            self._call(self._library.mixlab_score, member, text, ctypes.c_int64(len(text)), out)
+        return losses
+
+    def state(self) -> State:
+        """See `Engine.state`."""
+        return State(*(array.copy() for array in self._state))
+
+    def restore(self, state: State) -> None:
+        """See `Engine.restore`."""
+        for ours, theirs in zip(self._state, state, strict=True):
+            ours[...] = theirs
 
     def describe(self) -> dict[str, str]:
         """See `Engine.describe`."""
@@ -88,10 +103,8 @@ class NativeEngine:
 
 
 def _pointer(value: Any) -> Any:
-    """The address of an array's or a tensor's data; anything else as it is."""
+    """The address of an array's data; anything else as it is."""
     if isinstance(value, np.ndarray):
+        assert value.flags.c_contiguous
         return ctypes.c_void_p(value.ctypes.data)
-    if isinstance(value, Tensor):
-        assert value.is_contiguous()
-        return ctypes.c_void_p(value.data_ptr())
     return value

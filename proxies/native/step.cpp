@@ -483,6 +483,21 @@ void score(const Shape &shape, const float *cosines, const float *sines, const f
     for (long i = 0; i < sequences; ++i) model(tokens + i * (shape.context + 1), losses + i * shape.context, nullptr, 0);
 }
 
+template <class Kind>
+double products(long rounds) {
+    constexpr int SUMS = 12;  // enough for the latency of a product, and they fit into the registers
+    volatile typename Kind::Element unknown = 0;  // to the compiler, which would leave out products with zero
+    const typename Kind::Element factor = unknown;
+    typename Kind::Element factors[LANES];
+    for (auto &each : factors) each = unknown;
+    Vector sums[SUMS] = {};
+    for (long round = 0; round < rounds; ++round)
+        for (Vector &sum : sums) sum = Kind::mul_add(sum, factor, factors);
+    volatile float kept = 0;
+    for (const Vector &sum : sums) kept = kept + sum[0];
+    return 2.0 * Kind::PAIR * LANES * SUMS * rounds;
+}
+
 // 0, or 1 where memory is short: no exception may leave for a caller that is not C++.
 template <class Work>
 int64_t guarded(Work work) {
@@ -522,6 +537,17 @@ int64_t mixlab_train(const Shape *shape, const float *cosines, const float *sine
         run(*shape, cosines, sines, parameters, first, second, rates, decays, *adam, tokens, batches, factors, steps,
             first_step, losses);
     });
+}
+
+// Products in registers as often as `rounds` says, which is as fast as this core multiplies; returns the floating-point
+// operations.
+double mixlab_products(int64_t rounds, int64_t bf16) {
+#if defined(__AVX512BF16__)
+    if (bf16) return products<Brain>(rounds);
+#else
+    (void)bf16;
+#endif
+    return products<Single>(rounds);
 }
 
 // Losses of every token of `sequences` sequences, [sequences][T], in fp32.

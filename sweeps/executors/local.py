@@ -12,7 +12,8 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -20,11 +21,13 @@ from pathlib import Path
 
 from mixlab.errors import MixlabError
 from mixlab.specs import RunRecord, RunSpec
-from proxies.compute import Compute
+from proxies.compute import Compute, use_one_thread
 from proxies.speed import stack_limit
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
 
 REPORT_SECONDS = 0.3
+# Libraries read these when they are loaded, and one that starts a thread per core takes memory for each.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass
@@ -100,7 +103,8 @@ class LocalExecutor:
         ours, theirs = context.Pipe()
         arguments = (theirs, self._corpus, self._compute, self._checkpoints)
         process = context.Process(target=_work, args=arguments, daemon=True, name="mixlab-worker")
-        process.start()
+        with _environment(ONE_THREAD):
+            process.start()
         theirs.close()
         return _Worker(process, ours)
 
@@ -112,6 +116,21 @@ class LocalExecutor:
             worker.pipe.send(worker.job)
 
 
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These variables for the processes that are started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _failed(job: Job, error: str, attempts: int) -> list[RunRecord]:
     return [RunRecord(spec=spec, status="failed", attempts=attempts, error=error) for spec in job]
 
@@ -119,12 +138,10 @@ def _failed(job: Job, error: str, attempts: int) -> list[RunRecord]:
 def _work(pipe: Connection, corpus: Path, compute: Compute, checkpoints: Path | None) -> None:
     """A worker's life: open the corpus once, then train what comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from proxies.compute import use_one_thread
     from proxies.texts import open_texts
     from proxies.train import train_stack
 
-    use_one_thread()
+    use_one_thread(compute)
     try:
         texts = open_texts(corpus)
         while True:

@@ -22,9 +22,11 @@ from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe, RunSpec
 from proxies.checkpoint import Trunk, load_trunk, save_trunk, trunk_path
-from proxies.functions import cross_entropy, unit_scale
-from proxies.model import Stack, parameter_shapes
-from proxies.optim import AdamW
+from proxies.engine import State
+from proxies.parameters import initial_parameters, packed, parameter_shapes, unpacked
+from proxies.pytorch.functions import cross_entropy, unit_scale
+from proxies.pytorch.model import Stack
+from proxies.pytorch.optim import AdamW
 from proxies.recipe import batch_sequences, growing_batches, make_recipe
 from proxies.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
 from proxies.schedule import branch_factor, decay_factor, trunk_factor
@@ -33,17 +35,21 @@ CPU = torch.device("cpu")
 SHAPE = ModelShape(depth=2, width=16, vocab_size=32, context=12)
 
 
+def stack_of(shape: ModelShape, *seeds: int) -> Stack:
+    return Stack(shape, np.stack([initial_parameters(shape, seed) for seed in seeds]), CPU)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_shape_counts_the_parameters_that_the_model_has(tied: bool) -> None:
     shape = ModelShape(depth=3, width=24, vocab_size=40, context=8, tied=tied)
     counted = sum(math.prod(size) for size in parameter_shapes(shape).values())
-    assert counted == shape.params == Stack(shape, [0], CPU).flat.shape[1]
+    assert counted == shape.params == stack_of(shape, 0).flat.shape[1]
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_flops_counted_are_those_that_torch_counts(tied: bool) -> None:
     shape = ModelShape(3, 48, 65, 32, tied)
-    stack = Stack(shape, [0, 1], CPU)
+    stack = stack_of(shape, 0, 1)
     tokens = torch.zeros((2, 4, 33), dtype=torch.long)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loss = stack.losses(tokens).mean()
@@ -54,8 +60,16 @@ def test_the_flops_counted_are_those_that_torch_counts(tied: bool) -> None:
     assert counter.get_total_flops() == pytest.approx(training_flops(shape, processed), rel=1e-12)
 
 
+def test_a_model_by_name_is_packed_again() -> None:
+    flat = initial_parameters(SHAPE, 3)
+    by_name = unpacked(flat, SHAPE)
+    assert {name: part.shape for name, part in by_name.items()} == parameter_shapes(SHAPE)
+    assert np.array_equal(packed(by_name, SHAPE), flat)
+    assert by_name["layers.1.qkv"].std() == pytest.approx(1 / math.sqrt(SHAPE.width), rel=0.1)
+
+
 def test_the_future_does_not_reach_the_past() -> None:
-    stack = Stack(SHAPE, [0], CPU)
+    stack = stack_of(SHAPE, 0)
     tokens = torch.randint(32, (1, 2, 12), generator=torch.Generator().manual_seed(0))
     changed = tokens.clone()
     changed[..., 7:] = 0
@@ -66,7 +80,7 @@ def test_the_future_does_not_reach_the_past() -> None:
 
 
 def test_members_share_nothing() -> None:
-    stack = Stack(SHAPE, [0, 1], CPU)
+    stack = stack_of(SHAPE, 0, 1)
     sequences = torch.randint(32, (2, 2, 13), generator=torch.Generator().manual_seed(0))
     stack.losses(sequences)[0].mean().backward()
     assert stack.flat.grad is not None
@@ -77,7 +91,7 @@ def test_members_share_nothing() -> None:
 def test_adamw_equals_torchs_own() -> None:
     recipe = Recipe(learning_rate=0.01, batches=Batches.constant(1), warmup_steps=1, clip_norm=1e9)
     shape = ModelShape(depth=2, width=64, vocab_size=8, context=8)  # the base width: all multipliers are 1
-    ours = Stack(shape, [0], CPU)
+    ours = stack_of(shape, 0)
     theirs = {name: p.detach().clone().requires_grad_() for name, p in ours.parameters().items()}
     matrices = [p for n, p in theirs.items() if not (n == "embed" or n.endswith("norm"))]
     vectors = [p for n, p in theirs.items() if n == "embed" or n.endswith("norm")]
@@ -205,12 +219,12 @@ def test_batch_stages_are_refused_unless_they_begin_at_zero_and_ascend() -> None
 
 def test_damaged_checkpoints_are_named(tmp_path: Path, spec: RunSpec) -> None:
     path = trunk_path(tmp_path, spec)
-    state = [torch.arange(50, dtype=torch.float32) + k for k in range(3)]
-    save_trunk(tmp_path, spec, Trunk(7, {}, *state, seconds=1.5))
+    state = State(*(np.arange(50, dtype=np.float32) + k for k in range(3)))
+    save_trunk(tmp_path, spec, Trunk(7, {}, state, seconds=1.5))
     loaded = load_trunk(tmp_path, spec)
     assert loaded is not None
     assert loaded.step == 7
-    assert torch.equal(loaded.second, state[2])
+    assert np.array_equal(loaded.state.second, state.second)
     assert load_trunk(tmp_path, replace(spec, seed=9)) is None
     data = bytearray(path.read_bytes())
     data[-5] ^= 1

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
+from mixlab.batches import Batches
+from mixlab.config import ProxyConfig
 from mixlab.corpus.tokenizer import ByteTokenizer
+from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
-from proxies.model import Stack
+from mixlab.specs import Recipe, RunSpec
+from proxies.compute import make_engine, resolve_compute
+from proxies.engine import Engine, State
 from proxies.perplexity import document_windows, score_documents
+
+CONTEXT = 16
 
 
 @pytest.fixture
-def stack() -> Stack:
-    shape = ModelShape(depth=1, width=16, vocab_size=257, context=16)
-    return Stack(shape, [0], torch.device("cpu"))
+def engine() -> Engine:
+    shape = ModelShape(depth=1, width=16, vocab_size=257, context=CONTEXT)
+    recipe = Recipe(learning_rate=0.002, batches=Batches.constant(1), warmup_steps=1)
+    spec = RunSpec(Mixture({"a": 1.0}), shape, (1000,), 0, recipe, "test", 100)
+    engine = make_engine(resolve_compute(ProxyConfig(device="cpu")), [spec])
+    engine.restore(State(*(3.0 * values for values in engine.state())))
+    return engine
 
 
 def test_windows_predict_every_token_once() -> None:
@@ -27,23 +37,20 @@ def test_windows_predict_every_token_once() -> None:
     assert windows[1, 0] == windows[0, -1]
 
 
-def test_scores_are_those_of_each_document_alone(stack: Stack) -> None:
-    with torch.no_grad():
-        stack.flat.mul_(3.0)
+def test_scores_are_those_of_each_document_alone(engine: Engine) -> None:
     texts = ["a short one", "", "x" * 200, "grüße " * 30, "b"]
-    together = list(score_documents(stack, ByteTokenizer(), texts))
+    together = list(score_documents(engine, CONTEXT, ByteTokenizer(), texts))
     for text, found in zip(texts, together, strict=True):
-        (alone,) = score_documents(stack, ByteTokenizer(), [text])
+        (alone,) = score_documents(engine, CONTEXT, ByteTokenizer(), [text])
         assert found.perplexity == pytest.approx(alone.perplexity, rel=1e-4)
-    ids = [256, *b"b"]
-    with torch.no_grad():
-        loss = float(stack.losses(torch.tensor([[ids]]))[0, 0, 0])
+    ids = [256, *b"b", *[0] * (CONTEXT - 1)]
+    loss = float(engine.score(np.array([ids], dtype=np.int32))[0, 0, 0])
     assert together[4].perplexity == pytest.approx(np.exp(loss), rel=1e-4)
     assert together[4].bits_per_byte == pytest.approx(loss / np.log(2), rel=1e-4)
     assert together[1].perplexity == 1
 
 
-def test_only_the_first_tokens_are_scored(stack: Stack) -> None:
-    (long,) = score_documents(stack, ByteTokenizer(), ["ab" * 500], most_tokens=10)
-    (short,) = score_documents(stack, ByteTokenizer(), ["ab" * 5], most_tokens=10)
+def test_only_the_first_tokens_are_scored(engine: Engine) -> None:
+    (long,) = score_documents(engine, CONTEXT, ByteTokenizer(), ["ab" * 500], most_tokens=10)
+    (short,) = score_documents(engine, CONTEXT, ByteTokenizer(), ["ab" * 5], most_tokens=10)
     assert long == short

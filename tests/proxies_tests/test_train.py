@@ -15,10 +15,9 @@ from mixlab.mixture import Mixture
 from mixlab.runs import records_to_table
 from mixlab.specs import RunRecord, RunSpec
 from proxies.checkpoint import load_model, load_trunk, trunk_path
-from proxies.compute import Compute, resolve_compute
-from proxies.engine import TorchEngine
+from proxies.compute import Compute, make_engine, resolve_compute
+from proxies.engine import State
 from proxies.evaluate import Evaluator
-from proxies.optim import AdamW
 from proxies.sampler import validation_windows
 from proxies.train import Texts, train_run, train_stack
 
@@ -129,10 +128,11 @@ def test_the_cost_stated_by_a_spec_is_what_is_trained(texts: Texts, spec: RunSpe
 
 def test_a_finished_model_can_be_loaded(texts: Texts, spec: RunSpec, tmp_path: Path) -> None:
     record = train_run(spec, texts, checkpoints=tmp_path)
-    stack, loaded = load_model(tmp_path / f"{spec.run_id}.model.safetensors")
+    parameters, loaded = load_model(tmp_path / f"{spec.run_id}.model.safetensors")
     assert loaded == spec
     windows = validation_windows(texts.validation, spec.shape.context, spec.eval_tokens)
-    engine = TorchEngine(stack, AdamW(stack.flat, spec.shape, [spec.recipe]), "fp32")
+    engine = make_engine(Compute(), [spec])
+    engine.restore(State(*(parameters[None],) * 3))
     assert Evaluator(windows, texts.token_bytes)(engine)[0].losses == record.points[-1].losses
 
 

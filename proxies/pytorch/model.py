@@ -10,59 +10,16 @@ Shape letters: K members, B sequences, T tokens in a sequence, d width, H heads,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
 from mixlab.shapes import ModelShape
-from proxies.functions import cross_entropy, unit_scale
+from proxies.parameters import Floats, parameter_shapes, rope_angles
+from proxies.pytorch.functions import cross_entropy, unit_scale
 
-EMBEDDING_STD = 0.3
-ROPE_BASE = 10_000.0
 BLOCK = ("attention_norm", "qkv", "attention_out", "mlp_norm", "mlp_in", "mlp_out")
-
-
-def parameter_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each parameter of one member, in the order of the flat buffer."""
-    d, f, vocab = shape.width, shape.hidden, shape.vocab_size
-    shapes: dict[str, tuple[int, ...]] = {"embed": (vocab, d)}
-    for layer in range(shape.depth):
-        shapes |= {
-            f"layers.{layer}.attention_norm": (d,),
-            f"layers.{layer}.qkv": (d, 3 * d),
-            f"layers.{layer}.attention_out": (d, d),
-            f"layers.{layer}.mlp_norm": (d,),
-            f"layers.{layer}.mlp_in": (d, 2 * f),
-            f"layers.{layer}.mlp_out": (f, d),
-        }
-    shapes["final_norm"] = (d,)
-    if not shape.tied:
-        shapes["head"] = (d, vocab)
-    return shapes
-
-
-def initial_parameters(shape: ModelShape, seed: int) -> Tensor:
-    """One member's parameters, shape (P,): a function of (shape, seed), on any device the same.
-
-    Matrices have standard deviation 1/sqrt(fan in), those that write to the residual stream 1/sqrt(2 depth) of it;
-    the head starts at 1/width (muP's output layer), norms at 1.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for name, size in parameter_shapes(shape).items():
-        kind = name.rsplit(".", 1)[-1]
-        if kind.endswith("norm"):
-            parts.append(torch.ones(size))
-            continue
-        std = EMBEDDING_STD if kind == "embed" else 1 / math.sqrt(size[0])
-        if kind in ("attention_out", "mlp_out"):
-            std /= math.sqrt(2 * shape.depth)
-        if kind == "head":
-            std = 1 / shape.width
-        parts.append(torch.randn(size, generator=generator) * std)
-    return torch.cat([part.flatten() for part in parts])
 
 
 def named(flat: Tensor, shape: ModelShape) -> dict[str, Tensor]:
@@ -72,31 +29,24 @@ def named(flat: Tensor, shape: ModelShape) -> dict[str, Tensor]:
     return {name: part.unflatten(1, size) for (name, size), part in zip(sizes.items(), parts, strict=True)}
 
 
-def rope_angles(shape: ModelShape) -> Tensor:
-    """Angles of rotary positions (Su et al. 2021), shape (T, channels of a head / 2), fp64."""
-    channels = shape.width // shape.heads
-    rates = ROPE_BASE ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
-    return torch.outer(torch.arange(shape.context, dtype=torch.float64), rates)
-
-
 class Stack:
     """K members of one shape.
 
     Args:
         shape: the shape of every member.
-        seeds: one per member.
+        parameters: of the members, shape (K, P).
         device: where the parameters live.
 
     Attributes:
         flat: all parameters, shape (K, P), the one leaf of the graph: `backward` leaves the gradient in `flat.grad`.
     """
 
-    def __init__(self, shape: ModelShape, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(self, shape: ModelShape, parameters: Floats, device: torch.device) -> None:
         self.shape = shape
-        self.members = len(seeds)
+        self.members = len(parameters)
         self.device = device
-        self.flat = torch.stack([initial_parameters(shape, seed) for seed in seeds]).to(device).requires_grad_()
-        angles = rope_angles(shape).to(device).view(shape.context, 1, 1, -1)
+        self.flat = torch.tensor(parameters, device=device, requires_grad=True)
+        angles = torch.from_numpy(rope_angles(shape)).to(device).view(shape.context, 1, 1, -1)
         self._rope = angles.cos().float(), angles.sin().float()
         self._offsets = torch.arange(self.members, device=device).view(-1, 1, 1) * shape.vocab_size
 
