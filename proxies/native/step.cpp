@@ -80,8 +80,8 @@ void transpose(const float *x, long rows, long columns, float *out) {
 class Arena {
   public:
     float *floats(long count) {
-        blocks_.push_back(std::make_unique<float[]>(count + SLACK));
-        return blocks_.back().get();
+        blocks_.push_back(std::make_unique<Line[]>((count + SLACK) / LINE + 1));
+        return blocks_.back()[0].values;
     }
 
     template <class Element>
@@ -90,7 +90,13 @@ class Arena {
     }
 
   private:
-    std::vector<std::unique_ptr<float[]>> blocks_;
+    static constexpr long LINE = 16;
+
+    struct alignas(64) Line {  // of the cache
+        float values[LINE];
+    };
+
+    std::vector<std::unique_ptr<Line[]>> blocks_;
 };
 
 template <class Kind>
@@ -131,8 +137,7 @@ class Model {
         keys_ = memory_.floats(T * w), values_ = memory_.floats(T * w);
         for (float **each : {&dq_, &dk_, &dv_}) *each = memory_.floats(T * w);
         left_ = memory_.template elements<Element>(T * widest);
-        right_ = memory_.template elements<Element>(T * widest);
-        turned_ = memory_.floats(std::max({d * 3 * d, 2 * d * f, d * V}));
+        right_ = memory_.template elements<Element>(panel_elements(T, widest));
     }
 
     long parameters() const { return count_; }
@@ -166,16 +171,15 @@ class Model {
     }
 
   private:
-    static long operand(long count) { return (count + Kind::PAIR - 1) / Kind::PAIR; }
-
     long gain() {
         count_ += d;
         return count_ - d;
     }
 
     Weight weight(long offset, long in, long out, bool transposed) {
-        return {offset, in, out, transposed, memory_.template elements<Element>(operand(in) * out),
-                memory_.template elements<Element>(operand(out) * in)};
+        return {offset, in, out, transposed,
+                memory_.template elements<Element>(panel_elements(Kind::elements(in), out)),
+                memory_.template elements<Element>(panel_elements(Kind::elements(out), in))};
     }
 
     Weight weight(long in, long out) {
@@ -196,33 +200,34 @@ class Model {
 
     void pack(Weight &weight) {
         const float *matrix = parameters_ + weight.offset;
-        const long rows = weight.transposed ? weight.out : weight.in;
-        const long columns = weight.transposed ? weight.in : weight.out;
-        transpose(matrix, rows, columns, turned_);
-        const float *forward = weight.transposed ? turned_ : matrix;
-        const float *backward = weight.transposed ? matrix : turned_;
-        Kind::pack(forward, weight.in, weight.out, weight.forward);
-        Kind::pack(backward, weight.out, weight.in, weight.backward);
+        if (weight.transposed) {
+            Kind::pack_turned(matrix, weight.in, weight.out, weight.forward);
+            Kind::pack(matrix, weight.out, weight.in, weight.backward);
+        } else {
+            Kind::pack(matrix, weight.in, weight.out, weight.forward);
+            Kind::pack_turned(matrix, weight.out, weight.in, weight.backward);
+        }
     }
 
-    // y = x W for `rows` rows.
+    // y (+)= x W for `rows` rows, with a packed matrix of K x N.
+    void project(const float *x, long rows, long K, long N, const Element *packed, float *y, bool add) {
+        const long count = Kind::elements(K);
+        multiply<Kind>(rows, N, count, Kind::left(x, rows, K, left_), {packed, TILE_COLUMNS, count * TILE_COLUMNS}, y, N,
+                       add);
+    }
+
     void project(const float *x, long rows, const Weight &weight, float *y, bool add) {
-        const long K = operand(weight.in);
-        const Element *left = Kind::rows(x, rows, weight.in, left_);
-        multiply<Kind>(rows, weight.out, K, {left, K, 1}, weight.forward, weight.out, y, weight.out, add);
+        project(x, rows, weight.in, weight.out, weight.forward, y, add);
     }
 
     // dx = dy W^T, and x^T dy is added to the weight's gradient.
     void project_backward(const float *x, const float *dy, long rows, const Weight &weight, float *gradient, float *dx) {
-        const long in = weight.in, out = weight.out;
-        const Element *left = Kind::rows(dy, rows, out, left_);
-        multiply<Kind>(rows, in, operand(out), {left, operand(out), 1}, weight.backward, in, dx, in, false);
-        const Element *inputs = Kind::columns(x, rows, in, left_), *outputs = Kind::columns(dy, rows, out, right_);
-        float *into = gradient + weight.offset;
-        if (weight.transposed)
-            multiply<Kind>(out, in, operand(rows), {outputs, 1, out}, inputs, in, into, in, true);
-        else
-            multiply<Kind>(in, out, operand(rows), {inputs, 1, in}, outputs, out, into, out, true);
+        project(dy, rows, weight.out, weight.in, weight.backward, dx, false);
+        const bool turned = weight.transposed;
+        const float *down = turned ? dy : x, *across = turned ? x : dy;
+        const long M = turned ? weight.out : weight.in, N = turned ? weight.in : weight.out;
+        multiply<Kind>(M, N, Kind::elements(rows), Kind::left_turned(down, rows, M, left_),
+                       Kind::right(across, rows, N, right_), gradient + weight.offset, N, true);
     }
 
     // unit = x / rms(x) by row, and narrow = unit * gain.
@@ -288,6 +293,9 @@ class Model {
         }
     }
 
+    // A right operand of floats whose rows are `row` apart.
+    static Right<Single> across(const float *x, long row) { return {x, row, TILE_COLUMNS}; }
+
     void attention(Layer &l) {
         norm(l.first_gain, l.first, l.first_inverse);
         project(narrow_, T, l.qkv, wide_, false);
@@ -303,14 +311,14 @@ class Model {
             transpose(l.k + h * T * w, T, w, keys_);
             for (long from = 0; from < T; from += QUERIES) {
                 const long to = std::min(T, from + QUERIES);
-                multiply<Single>(to - from, to, w, {l.q + (h * T + from) * w, w, 1}, keys_, T, scores_, T, false);
+                multiply<Single>(to - from, to, w, {l.q + (h * T + from) * w, w, 1}, across(keys_, T), scores_, T, false);
                 for (long t = from; t < to; ++t) {
                     float *row = scores_ + (t - from) * T;
                     l.log_sum[h * T + t] = softmax(row, t + 1);
                     std::fill(row + t + 1, row + to, 0.0f);
                 }
                 float *out = l.mixed + from * d + h * w;
-                multiply<Single>(to - from, w, to, {scores_, T, 1}, l.v + h * T * w, w, out, d, false);
+                multiply<Single>(to - from, w, to, {scores_, T, 1}, across(l.v + h * T * w, w), out, d, false);
             }
         }
         project(l.mixed, T, l.attention_out, x_, true);
@@ -327,14 +335,14 @@ class Model {
             for (long from = 0; from < T; from += QUERIES) {
                 const long to = std::min(T, from + QUERIES), rows = to - from;
                 const float *dout = dnarrow_ + from * d + h * w;
-                multiply<Single>(rows, to, w, {q + from * w, w, 1}, keys_, T, scores_, T, false);
-                multiply<Single>(rows, to, w, {dout, d, 1}, values_, T, dscores_, T, false);
+                multiply<Single>(rows, to, w, {q + from * w, w, 1}, across(keys_, T), scores_, T, false);
+                multiply<Single>(rows, to, w, {dout, d, 1}, across(values_, T), dscores_, T, false);
                 for (long t = from; t < to; ++t)
                     softmax_backward(t + 1, to, l.log_sum[h * T + t], scores_ + (t - from) * T,
                                      dscores_ + (t - from) * T);
-                multiply<Single>(rows, w, to, {dscores_, T, 1}, k, w, dq_ + from * w, w, false);
-                multiply<Single>(to, w, rows, {dscores_, 1, T}, q + from * w, w, dk_, w, true);
-                multiply<Single>(to, w, rows, {scores_, 1, T}, dout, d, dv_, w, true);
+                multiply<Single>(rows, w, to, {dscores_, T, 1}, across(k, w), dq_ + from * w, w, false);
+                multiply<Single>(to, w, rows, {dscores_, 1, T}, across(q + from * w, w), dk_, w, true);
+                multiply<Single>(to, w, rows, {scores_, 1, T}, across(dout, d), dv_, w, true);
             }
             for (long t = 0; t < T; ++t) {
                 float *out = wide_ + t * 3 * d + h * w;
@@ -429,7 +437,7 @@ class Model {
     Weight head_;
     const float *parameters_ = nullptr;
     float *x_, *dx_, *unit_, *inverse_, *narrow_, *dnarrow_, *wide_, *hidden_, *logits_, *scores_, *dscores_;
-    float *keys_, *values_, *dq_, *dk_, *dv_, *turned_;
+    float *keys_, *values_, *dq_, *dk_, *dv_;
     Element *left_, *right_;
 };
 
@@ -485,17 +493,16 @@ void score(const Shape &shape, const float *cosines, const float *sines, const f
 
 template <class Kind>
 double products(long rounds) {
-    constexpr int SUMS = 12;  // enough for the latency of a product, and they fit into the registers
-    volatile typename Kind::Element unknown = 0;  // to the compiler, which would leave out products with zero
-    const typename Kind::Element factor = unknown;
-    typename Kind::Element factors[LANES];
-    for (auto &each : factors) each = unknown;
-    Vector sums[SUMS] = {};
-    for (long round = 0; round < rounds; ++round)
-        for (Vector &sum : sums) sum = Kind::mul_add(sum, factor, factors);
-    volatile float kept = 0;
-    for (const Vector &sum : sums) kept = kept + sum[0];
-    return 2.0 * Kind::PAIR * LANES * SUMS * rounds;
+    constexpr int ROWS = 6, VECTORS = 2;  // enough sums for the latency of a product, and they fit into the registers
+    volatile long unknown = 0;  // to the compiler, which would work out beforehand what never changes
+    const long stride = unknown;
+    typename Kind::Element factors[VECTORS * LANES] = {};
+    float sums[ROWS * VECTORS * LANES];
+    tile<Kind, ROWS, VECTORS>(rounds, {factors, stride, stride}, factors, stride, sums, VECTORS * LANES,
+                              VECTORS * LANES, false);
+    volatile float used = 0;
+    for (float sum : sums) used = used + sum;
+    return 2.0 * (Kind::elements(2) == 1 ? 2 : 1) * LANES * ROWS * VECTORS * rounds;
 }
 
 // 0, or 1 where memory is short: no exception may leave for a caller that is not C++.
@@ -529,11 +536,7 @@ int64_t mixlab_train(const Shape *shape, const float *cosines, const float *sine
                      float *losses) {
     return guarded([=] {
         auto run = train<Single>;
-#if defined(__AVX512BF16__)
         if (bf16) run = train<Brain>;
-#else
-        (void)bf16;
-#endif
         run(*shape, cosines, sines, parameters, first, second, rates, decays, *adam, tokens, batches, factors, steps,
             first_step, losses);
     });
@@ -542,12 +545,7 @@ int64_t mixlab_train(const Shape *shape, const float *cosines, const float *sine
 // Products in registers as often as `rounds` says, which is as fast as this core multiplies; returns the floating-point
 // operations.
 double mixlab_products(int64_t rounds, int64_t bf16) {
-#if defined(__AVX512BF16__)
-    if (bf16) return products<Brain>(rounds);
-#else
-    (void)bf16;
-#endif
-    return products<Single>(rounds);
+    return bf16 ? products<Brain>(rounds) : products<Single>(rounds);
 }
 
 // Losses of every token of `sequences` sequences, [sequences][T], in fp32.
