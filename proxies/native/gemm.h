@@ -186,7 +186,7 @@ static inline void panel(long m, long M, long K, Left<Kind> a, const typename Ki
         tile<Kind, ROWS, VECTORS>(K, {a.data + m * a.row, a.row, a.column}, b, b_row, c + m * c_row, c_row, columns,
                                   add);
     if constexpr (ROWS > 1)
-        if (m < M) panel<Kind, ROWS / 2, VECTORS>(m, M, K, a, b, b_row, c, c_row, columns, add);
+        if (m < M) panel<Kind, (ROWS > 4 ? 4 : ROWS / 2), VECTORS>(m, M, K, a, b, b_row, c, c_row, columns, add);
 }
 
 // C (+)= A B with K elements summed: A is M x K, B is K x N, C has rows of c_row floats.
