@@ -127,6 +127,8 @@ class ProxyConfig(Section):
         engine: `native` is our own training step in C++ for a CPU core, compiled on first use; `auto` takes it on a
             CPU that has a compiler, else `torch`.
         precision: of the operands of matrix products; `auto` takes bf16 where the hardware has it.
+        compile: whether PyTorch compiles its steps (`torch.compile`, on CUDA with CUDA graphs), which takes up to a
+            minute per size; `auto` does on CUDA. Where compiling fails, steps are trained without.
     """
 
     sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, max_length=40, validate_default=True)
@@ -140,6 +142,7 @@ class ProxyConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: Literal["auto", "native", "torch"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
 
 
 class SweepConfig(Section):

@@ -35,16 +35,18 @@ class Compute:
         device: "cpu" (one thread) or "cuda".
         engine: "native" (`proxies.native`, CPU alone) or "torch" (`proxies.pytorch`).
         precision: of the operands of matrix products; parameters, moments and sums are always fp32.
+        compile: whether PyTorch compiles its steps (`proxies.pytorch.compiled`).
         note: why it is not the fastest choice, where it is not.
     """
 
     device: Device = "cpu"
     engine: EngineName = "torch"
     precision: Precision = "fp32"
+    compile: bool = False
     note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.engine} engine, {self.precision}"
+        return f"{self.device}, {self.engine} engine, {self.precision}" + ", compiled" * self.compile
 
 
 def resolve_compute(config: ProxyConfig) -> Compute:
@@ -59,7 +61,8 @@ def resolve_compute(config: ProxyConfig) -> Compute:
     if available:
         if config.engine == "native":
             raise ConfigError("proxies.engine is native, which trains on a CPU", "set proxies.device to cpu")
-        return Compute("cuda", "torch", "fp32" if config.precision == "fp32" else "bf16")
+        precision: Precision = "fp32" if config.precision == "fp32" else "bf16"
+        return Compute("cuda", "torch", precision, compile=config.compile != "off")
     if config.engine == "torch":
         return _torch_on_cpu(config, "")
     try:
@@ -71,6 +74,11 @@ def resolve_compute(config: ProxyConfig) -> Compute:
                 "install a C++ compiler (g++ or clang++), or set proxies.engine to torch",
             ) from None
         return _torch_on_cpu(config, f"the native engine, a few times faster, cannot be built: {error}")
+    if config.compile == "on":
+        raise ConfigError(
+            "proxies.compile is on, which is for PyTorch, but the native engine trains here",
+            "set proxies.compile to auto, or proxies.engine to torch",
+        )
     if config.precision == "bf16" and not library.has_bf16:
         raise ConfigError("proxies.precision is bf16, but this processor has no products of bf16", "set it to auto")
     return Compute("cpu", "native", "bf16" if library.has_bf16 and config.precision != "fp32" else "fp32")
@@ -85,7 +93,7 @@ def make_engine(compute: Compute, specs: Sequence[RunSpec]) -> Engine:
         return NativeEngine(shape, seeds, recipes, bf16)
     from proxies.pytorch.engine import TorchEngine
 
-    return TorchEngine(shape, seeds, recipes, compute.device, bf16)
+    return TorchEngine(shape, seeds, recipes, compute.device, bf16, compute.compile)
 
 
 def use_one_thread(compute: Compute) -> None:
@@ -99,7 +107,7 @@ def use_one_thread(compute: Compute) -> None:
 def _torch_on_cpu(config: ProxyConfig, note: str) -> Compute:
     if config.precision == "bf16":
         raise ConfigError("proxies.precision is bf16, which the torch engine has on CUDA alone", "set it to auto")
-    return Compute("cpu", "torch", "fp32", note)
+    return Compute("cpu", "torch", "fp32", config.compile == "on", note)
 
 
 def _cuda_available(certain: bool) -> bool:

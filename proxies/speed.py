@@ -11,9 +11,10 @@ import numpy as np
 from mixlab.flops import training_flops
 from mixlab.specs import RunSpec
 from proxies.compute import Compute, make_engine, use_one_thread
+from proxies.memory import members_in
 from proxies.native.build import load_library
 
-CUDA_MEMBERS = 64
+CUDA_MEMBERS = 64  # at most: more gain nothing, and a sweep has as many of one size only where it is large
 CPU_MEMBERS = 3  # more gain little, and a few large jobs leave cores idle at the end
 CPU_TOKENS = 1024  # in a step of a whole stack: beyond that a CPU's caches spill and nothing is gained
 PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure PyTorch's peak
@@ -33,10 +34,24 @@ def stack_limit(spec: RunSpec, compute: Compute) -> int:
     PyTorch's small steps are mostly overhead, which a stack shares; the native engine has none to share.
     """
     if compute.device == "cuda":
-        return CUDA_MEMBERS
+        return min(
+            CUDA_MEMBERS, members_in(_cuda_memory(), spec.shape, _largest_batch(spec), compute.precision == "bf16")
+        )
     if compute.engine == "native":
         return 1
     return max(1, min(CPU_MEMBERS, CPU_TOKENS // (mean_batch(spec) * spec.shape.context)))
+
+
+def _largest_batch(spec: RunSpec) -> int:
+    """Sequences in the last step of the longest branch: batches never shrink."""
+    return spec.recipe.batches.size(spec.steps(spec.tokens[-1]) - 1)
+
+
+def _cuda_memory() -> int:
+    """All bytes of the GPU, free or not."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
 
 
 def measure_rate(spec: RunSpec, compute: Compute, seconds: float = 0.5, members: int | None = None) -> float:

@@ -146,6 +146,7 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
         "device": compute.device,
         "engine": compute.engine,
         "precision": compute.precision,
+        "compile": compute.compile,
         "seconds_left": seconds,
         "later_rounds": study.config.sweep.rounds - 1,
         "failures": failures,

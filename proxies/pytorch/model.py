@@ -38,7 +38,7 @@ class Stack:
         device: where the parameters live.
 
     Attributes:
-        flat: all parameters, shape (K, P), the one leaf of the graph: `backward` leaves the gradient in `flat.grad`.
+        flat: all parameters, shape (K, P), the one leaf of the graph.
     """
 
     def __init__(self, shape: ModelShape, parameters: Floats, device: torch.device) -> None:
@@ -54,21 +54,25 @@ class Stack:
         """Differentiable views of `flat` by name, each of shape (K, ...)."""
         return named(self.flat, self.shape)
 
-    def losses(self, sequences: Tensor, first: int = 0) -> Tensor:
+    def mean_losses(self, flat: Tensor, sequences: Tensor) -> Tensor:
+        """Each member's mean loss in nats per token, shape (k,), for the k members whose parameters are `flat`."""
+        return self.losses(sequences, flat).mean(dim=(1, 2))
+
+    def losses(self, sequences: Tensor, flat: Tensor | None = None) -> Tensor:
         """Cross-entropy of every next token in nats, shape (k, B, T).
 
         Args:
             sequences: shape (k, B, T + 1), for k members.
-            first: the first of these members.
+            flat: their parameters, shape (k, P); absent: those of all members.
         """
-        logits = self.logits(sequences[..., :-1], first)
+        logits = self.logits(sequences[..., :-1], flat)
         targets = sequences[..., 1:]
         return cross_entropy(logits.float(), targets)
 
-    def logits(self, tokens: Tensor, first: int = 0) -> Tensor:
-        """Next-token logits, shape (k, B, T, V), for `tokens` of shape (k, B, T) and members from `first` on."""
+    def logits(self, tokens: Tensor, flat: Tensor | None = None) -> Tensor:
+        """Next-token logits, shape (k, B, T, V), for `tokens` of shape (k, B, T) and parameters as in `losses`."""
         K, B, T = tokens.shape
-        p, shape = named(self.flat[first : first + K], self.shape), self.shape
+        p, shape = named(self.flat if flat is None else flat, self.shape), self.shape
         x = F.embedding(tokens + self._offsets[:K], p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
         cos, sin = (table[:T] for table in self._rope)
         for layer in range(shape.depth):

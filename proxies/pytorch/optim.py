@@ -6,15 +6,16 @@ of layers. Each member has its own rate and its own gradient clipping.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe
 from proxies.parameters import peak_decays, peak_rates
+from proxies.pytorch.compiled import WithFallback, compiled
 from proxies.recipe import ADAM_EPSILON
 
 
@@ -22,29 +23,64 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch.optim.AdamW computes it.
 
     Args:
-        flat: parameters, shape (K, P), updated in place from `flat.grad`, which `step` consumes.
+        flat: parameters, shape (K, P), updated in place.
         shape: for the rate and the decay of each parameter.
         recipes: one per member; they may differ in the learning rate alone.
+        compile: whether the update is compiled into one pass over the buffers.
+
+    Attributes:
+        first, second: the moments, each of shape (K, P).
+        failure: why the update is not compiled though it should be; else empty.
     """
 
-    def __init__(self, flat: Tensor, shape: ModelShape, recipes: Sequence[Recipe]) -> None:
-        self._flat = flat
+    def __init__(self, flat: Tensor, shape: ModelShape, recipes: Sequence[Recipe], compile: bool = False) -> None:
+        self._flat = flat.detach()
         self._recipe = recipes[0]
         self._rate = torch.from_numpy(peak_rates(shape, recipes)).to(flat.device)
         self._decay = torch.from_numpy(peak_decays(shape, recipes)).to(flat.device)
-        self.first = torch.zeros_like(flat, requires_grad=False)
-        self.second = torch.zeros_like(flat, requires_grad=False)
+        self.first, self.second = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
+        self._update = WithFallback(compiled(_update), _update) if compile else _update
+
+    @property
+    def failure(self) -> str:
+        return self._update.failure if isinstance(self._update, WithFallback) else ""
+
+    def scales(self, first_step: int, factors: Sequence[float]) -> Tensor:
+        """What differs from step to step, for steps from `first_step` (from 0) at these shares of the peak rates.
+
+        Returns:
+            Shape (S, 3), on the device: the share of the decay, and what corrects the bias of the first moment, the
+            share of the rate included, and of the root of the second.
+        """
+        done = np.arange(first_step + 1, first_step + 1 + len(factors))
+        shares = np.asarray(factors, dtype=np.float64)
+        first = shares / (1 - self._recipe.beta1**done)
+        second = 1 / np.sqrt(1 - self._recipe.beta2**done)
+        return torch.from_numpy(np.stack([shares, first, second], axis=1).astype(np.float32)).to(self._flat.device)
 
     @torch.no_grad()
-    def step(self, step: int, factor: float) -> None:
-        """Update number `step` (from 0) at `factor` of the peak rates."""
-        beta1, beta2 = self._recipe.beta1, self._recipe.beta2
-        grad, self._flat.grad = self._flat.grad, None
-        assert grad is not None
-        norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
-        grad.mul_((self._recipe.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
-        self.first.lerp_(grad, 1 - beta1)
-        self.second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        denominator = self.second.sqrt().div_(math.sqrt(1 - beta2 ** (step + 1))).add_(ADAM_EPSILON)
-        self._flat.addcmul_(self._decay, self._flat, value=-factor)
-        self._flat.addcdiv_(self.first * self._rate, denominator, value=-factor / (1 - beta1 ** (step + 1)))
+    def step(self, gradient: Tensor, scales: Tensor) -> None:
+        """One update from `gradient`, shape (K, P), which it consumes; `scales` is a row of what `scales` gives."""
+        recipe, state = self._recipe, (self._flat, self.first, self.second)
+        self._update(state, gradient, self._rate, self._decay, scales, (recipe.beta1, recipe.beta2), recipe.clip_norm)
+
+
+def _update(
+    state: tuple[Tensor, Tensor, Tensor],
+    gradient: Tensor,
+    rate: Tensor,
+    decay: Tensor,
+    scales: Tensor,
+    betas: tuple[float, float],
+    clip_norm: float,
+) -> None:
+    flat, first, second = state
+    # As tensors, so that no step is compiled for its own numbers.
+    share, correction, root_correction = scales.unbind()
+    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+    first.lerp_(gradient, 1 - betas[0])
+    second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    denominator = second.sqrt().mul_(root_correction).add_(ADAM_EPSILON)
+    flat.addcmul_(decay * flat, share, value=-1)
+    flat.addcdiv_((first * rate).mul_(correction), denominator, value=-1)

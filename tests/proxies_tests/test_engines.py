@@ -152,10 +152,10 @@ def test_out_of_memory_is_met_by_smaller_passes(monkeypatch: pytest.MonkeyPatch)
     whole = make_engine(PLAIN, specs).train(texts, [4] * 3, [1.0] * 3, 0)
     losses, largest = Stack.losses, 1
 
-    def short_of_memory(self: Stack, sequences: torch.Tensor, first: int = 0) -> torch.Tensor:
+    def short_of_memory(self: Stack, sequences: torch.Tensor, flat: torch.Tensor | None = None) -> torch.Tensor:
         if sequences.shape[0] * sequences.shape[1] > largest:
             raise torch.OutOfMemoryError
-        return losses(self, sequences, first)
+        return losses(self, sequences, flat)
 
     monkeypatch.setattr(Stack, "losses", short_of_memory)
     engine = make_engine(PLAIN, specs)

@@ -104,22 +104,21 @@ def test_adamw_equals_torchs_own() -> None:
     generator = torch.Generator().manual_seed(0)
     for step in range(5):
         gradients = {name: torch.randn(p.shape, generator=generator) for name, p in theirs.items()}
-        ours.flat.grad = torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1)
+        gradient = torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1)
         for name, parameter in theirs.items():
             parameter.grad = gradients[name]
-        optimizer.step(step, 1.0)
+        optimizer.step(gradient, optimizer.scales(step, [1.0])[0])
         reference.step()
     for name, parameter in ours.parameters().items():
         assert torch.allclose(parameter, theirs[name], rtol=1e-5, atol=1e-6), name
 
 
 def test_clipping_is_by_member() -> None:
-    flat = torch.zeros(2, SHAPE.params, requires_grad=True)
-    flat.grad = torch.zeros(2, SHAPE.params)
-    flat.grad[0], flat.grad[1, 0] = 100.0, 0.5
+    flat, gradient = torch.zeros(2, SHAPE.params), torch.zeros(2, SHAPE.params)
+    gradient[0], gradient[1, 0] = 100.0, 0.5
     recipe = Recipe(learning_rate=0.0, batches=Batches.constant(1), warmup_steps=1)
     optimizer = AdamW(flat, SHAPE, [recipe, recipe])
-    optimizer.step(0, 1.0)
+    optimizer.step(gradient, optimizer.scales(0, [1.0])[0])
     assert torch.linalg.vector_norm(optimizer.first, dim=1) / 0.1 == pytest.approx([1.0, 0.5], rel=1e-4)
 
 
