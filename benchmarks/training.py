@@ -3,12 +3,14 @@
     python benchmarks/training.py steps [--sizes 50K 200K 1M] [--batches 1 8]    one step on one core, by engine
     python benchmarks/training.py runs [--sizes 50K 200K 1M 10M] [--runs 16]     whole processes, start-up included
     python benchmarks/training.py curves [--sizes 200K] [--runs 4]               the same, five budgets per run
-    python benchmarks/training.py cuda                                           stacks on a GPU, where there is one
+    python benchmarks/training.py cuda [--sizes 1M 10M 100M] [--minutes 4.5]     stacks on a GPU, eager and compiled
 
 `runs` and `curves` train the same shapes on the same number of tokens at the same batch, on this Python's own sources
 as bytes: each peer in one process per run, first one after the other with all cores, then as many at a time as there
 are cores with one thread each; mixlab by its own sweep executor, its start and the start of its workers included.
 Losses are shown beside the times, since speed is worth nothing at another loss.
+
+`cuda` begins nothing more when its minutes are over; `cuda --device cpu --sizes 50K` tries the same on a CPU.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -39,9 +42,11 @@ from mixlab.specs import Recipe, RunRecord, RunSpec
 from mixlab.units import parse_quantity
 from proxies.compute import Compute, make_engine, resolve_compute
 from proxies.recipe import BASE_WIDTH
-from proxies.speed import measure_rate, peak_flops
+from proxies.speed import measure_rate, peak_flops, stack_limit
 from sweeps.executors.base import Finished
 from sweeps.executors.local import LocalExecutor
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 CORES = os.cpu_count() or 1
@@ -124,10 +129,11 @@ def show(size: str, who: str, how: str, seconds: float, ours: float, losses: Seq
     print(f"{size:>5} {who:>16} {how:>12} {seconds:>8.1f} {seconds / ours:>10.2f} {spread:>16}", flush=True)
 
 
-def timed(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds, and what came of them."""
     started = time.perf_counter()
-    losses = work()
-    return time.perf_counter() - started, losses
+    found = work()
+    return time.perf_counter() - started, found
 
 
 def prepare(folder: Path) -> Path:
@@ -196,12 +202,54 @@ def processes(
 
 
 def cuda(options: argparse.Namespace) -> None:
-    """Stacks of 64 beside one model at a time, and the share of the peak at larger sizes."""
-    compute = resolve_compute(ProxyConfig(device="cuda"))
-    print(torch.cuda.get_device_name(), f"peak {peak_flops(compute):.3g} FLOP/s ({compute.precision})")
-    for size, members in (("1M", 1), ("1M", 64), ("10M", 16), ("100M", 1)):
-        rate = measure_rate(spec_of(size, [1e8], options.batch), compute, 3.0, members=members)
-        print(f"{size:>5} x {members:<3} {rate:.3g} FLOP/s, MFU {rate / peak_flops(compute):.1%}", flush=True)
+    """Whether compiled and stacked steps come to the same losses, and how fast each is."""
+    end = time.perf_counter() + 60 * options.minutes
+    eager = resolve_compute(ProxyConfig(device=options.device, engine="torch", compile="off"))
+    card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU, one thread"
+    print(f"{card}, PyTorch {torch.__version__}: peak {peak_flops(eager):.3g} FLOP/s ({eager.precision})", flush=True)
+    for precision in dict.fromkeys(("fp32", eager.precision)):
+        agreement(options.sizes[0], options.batch, replace(eager, precision=precision))
+    headings = ("FLOP/s", "MFU", "of eager", "of lone eager", "seconds until it runs")
+    print(f"{'size':>5} {'members':>7} {'how':>9}" + "".join(f"{heading:>{len(heading) + 3}}" for heading in headings))
+    for size in options.sizes:
+        spec = spec_of(size, [1e7], options.batch)
+        # The largest of several sizes fills a card by itself.
+        alone = size == options.sizes[-1] != options.sizes[0]
+        rates: list[float] = []
+        for members in dict.fromkeys((1,) if alone else (1, stack_limit(spec, eager))):
+            pair: list[float] = []
+            for compute in (eager, replace(eager, compile=True)):
+                how = f"{size:>5} {members:>7} {'compiled' if compute.compile else 'eager':>9}"
+                if time.perf_counter() > end:
+                    print(how, f"  left out: {options.minutes:g} minutes are over")
+                    return
+                ready, _ = timed(lambda s=spec, c=compute, m=members: measure_rate(s, c, 0.0, m))
+                pair.append(measure_rate(spec, compute, 2.0, members))
+                rates.append(pair[-1])
+                print(
+                    f"{how}{pair[-1]:>9.3g}{pair[-1] / peak_flops(eager):>6.1%}{pair[-1] / pair[0]:>11.2f}"
+                    f"{pair[-1] / rates[0]:>16.2f}{ready:>24.1f}",
+                    flush=True,
+                )
+
+
+def agreement(size: str, batch: int, eager: Compute, members: int = 4, count: int = 20) -> None:
+    """The largest relative difference of losses over the first steps, beside eager stacks of `members`."""
+    specs = [spec_of(size, [1e7], batch, seed) for seed in range(members)]
+    rng = np.random.default_rng(0)
+    text = rng.integers(VOCABULARY, size=(members, count * batch, CONTEXT + 1)).astype(np.int32)
+
+    def losses(compute: Compute, first: int, last: int) -> tuple[np.ndarray, str]:
+        engine = make_engine(compute, specs[first:last])
+        return engine.train(text[first:last], [batch] * count, [1.0] * count, 0), engine.describe()["compile"]
+
+    expected, _ = losses(eager, 0, members)
+    lone = np.concatenate([losses(eager, member, member + 1)[0] for member in range(members)])
+    compiled, status = losses(replace(eager, compile=True), 0, members)
+    allowed = 1e-2 if eager.precision == "bf16" else 1e-4
+    for name, found in {"stacked against lone": lone, f"compiled ({status}) against eager": compiled}.items():
+        off = float(np.max(np.abs(found / expected - 1)))
+        print(f"{size}, {eager.precision}, {name}: {off:.1e}, {'within' if off < allowed else 'BEYOND'} {allowed:g}")
 
 
 def main() -> None:
@@ -217,8 +265,15 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", default=list(PEERS))
     parser.add_argument("--together", nargs="+", type=int, default=[1, CORES], help="a peer's processes at a time")
     parser.add_argument("--tokens", nargs="+")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--minutes", type=float, default=4.5)
     options = parser.parse_args()
-    defaults = {"steps": ["50K", "200K", "1M"], "runs": list(TRAIN_TOKENS), "curves": ["200K"]}
+    defaults = {
+        "steps": ["50K", "200K", "1M"],
+        "runs": list(TRAIN_TOKENS),
+        "curves": ["200K"],
+        "cuda": ["1M", "10M", "100M"],
+    }
     options.sizes = options.sizes or defaults.get(options.part, [])
     if options.part == "curves":
         runs(options, CURVE)

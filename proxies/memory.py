@@ -8,7 +8,7 @@ from __future__ import annotations
 from mixlab.shapes import ModelShape
 
 SCORED_PER_PASS = 16  # sequences of an evaluation
-STATE_BYTES = 36  # per parameter: nine numbers of fp32, see `state_bytes`
+STATE_BYTES = 40  # per parameter: ten numbers of fp32, see `state_bytes`
 USABLE = 0.8  # of the memory: the driver, fragments and what a kernel needs for itself take the rest
 
 
@@ -25,7 +25,7 @@ def state_bytes(shape: ModelShape, bf16: bool) -> float:
     """Bytes that a member has whatever its batch.
 
     Parameters, two moments, their rates and decays, the gradient and its parts before they are put together are seven
-    numbers per parameter; an update without inductor needs two more for a while. In bf16 the operands are kept too.
+    numbers per parameter; an update without inductor needs three more for a while. In bf16 the operands are kept too.
     """
     return (STATE_BYTES + 2 * bf16) * shape.params
 

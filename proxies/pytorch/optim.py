@@ -60,25 +60,25 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, gradient: Tensor, scales: Tensor) -> None:
-        """One update from `gradient`, shape (K, P), which it consumes; `scales` is a row of what `scales` gives."""
-        recipe, state = self._recipe, (self._flat, self.first, self.second)
-        self._update(state, gradient, self._rate, self._decay, scales, (recipe.beta1, recipe.beta2), recipe.clip_norm)
+        """One update from `gradient`, shape (K, P); `scales` is a row of what `scales` gives."""
+        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        clip = (self._recipe.clip_norm / (norm + 1e-6)).clamp_(max=1.0)
+        state, rates = (self._flat, self.first, self.second), (self._rate, self._decay)
+        self._update(state, rates, gradient, clip, scales, (self._recipe.beta1, self._recipe.beta2))
 
 
 def _update(
     state: tuple[Tensor, Tensor, Tensor],
+    rates: tuple[Tensor, Tensor],
     gradient: Tensor,
-    rate: Tensor,
-    decay: Tensor,
+    clip: Tensor,
     scales: Tensor,
     betas: tuple[float, float],
-    clip_norm: float,
 ) -> None:
-    flat, first, second = state
-    # As tensors, so that no step is compiled for its own numbers.
+    """Element by element, so that inductor makes it one pass; what a step sets is a tensor, so that it does so once."""
+    (flat, first, second), (rate, decay) = state, rates
     share, correction, root_correction = scales.unbind()
-    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-    gradient.mul_((clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+    gradient = gradient * clip
     first.lerp_(gradient, 1 - betas[0])
     second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
     denominator = second.sqrt().mul_(root_correction).add_(ADAM_EPSILON)
