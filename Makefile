@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: quickstart test test-slow lint check bench-training bench-laws bench-prepare bench-classify clean
+.PHONY: quickstart test test-slow lint check bench-training bench-cuda bench-laws bench-prepare bench-classify clean
 
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
@@ -29,6 +29,9 @@ bench-training: $(BENCH_STAMP)  ## steps and whole processes beside the loops th
 	$(BIN)/python benchmarks/training.py steps $(ARGS)
 	$(BIN)/python benchmarks/training.py runs $(ARGS)
 	$(BIN)/python benchmarks/training.py curves $(ARGS)
+
+bench-cuda: $(DEV_STAMP)  ## stacks on a GPU, eager and compiled; five minutes
+	$(BIN)/python benchmarks/training.py cuda $(ARGS)
 
 bench-laws: $(DEV_STAMP)  ## laws on published runs they have not seen: make bench-laws TABLES=folder
 	$(BIN)/python benchmarks/transfer.py $(TABLES) $(ARGS)

@@ -227,7 +227,7 @@ def cuda(options: argparse.Namespace) -> None:
                 pair.append(measure_rate(spec, compute, 2.0, members))
                 rates.append(pair[-1])
                 print(
-                    f"{how}{pair[-1]:>9.3g}{pair[-1] / peak_flops(eager):>6.1%}{pair[-1] / pair[0]:>11.2f}"
+                    f"{how}   {pair[-1]:>6.3g}{pair[-1] / peak_flops(eager):>6.1%}{pair[-1] / pair[0]:>11.2f}"
                     f"{pair[-1] / rates[0]:>16.2f}{ready:>24.1f}",
                     flush=True,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
@@ -28,6 +29,7 @@ def compiled(function: Callable[P, R], graphs: bool = False) -> Callable[P, R]:
     @functools.cache
     def prepared() -> Callable[P, R]:
         torch._dynamo.config.recompile_limit = VARIANTS
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # fp32 is meant where it is asked for
         return torch.compile(function, fullgraph=True, dynamic=False, mode="reduce-overhead" if graphs else None)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,7 +70,7 @@ class WithFallback(Generic[P, R]):
                 raise
             except Exception as error:  # whatever a compiler or a driver comes up with; what is ours `second` repeats
                 self.failure = _reason(error)
-                torch.compiler.reset()  # recorded graphs keep their memory
+            torch.compiler.reset()  # recorded graphs keep their memory
         return self._second(*args, **kwargs)
 
 

@@ -100,10 +100,11 @@ class TorchEngine:
             try:
                 losses, gradient = self._gradient(batch)
             except torch.OutOfMemoryError:
-                self._cut_passes(batch.shape[1])
-                continue
-            self._optimizer.step(gradient, scales)
-            return losses
+                pass  # as long as it is being handled, its traceback keeps what was computed
+            else:
+                self._optimizer.step(gradient, scales)
+                return losses
+            self._cut_passes(batch.shape[1])
 
     def _gradient(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's mean losses, shape (K,), and each member's gradient of its own, shape (K, P)."""
