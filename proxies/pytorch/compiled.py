@@ -39,8 +39,8 @@ def compiled(function: Callable[P, R], graphs: bool = False) -> Callable[P, R]:
 
 
 def with_free_size(tensor: Tensor, dim: int) -> Tensor:
-    """A copy of `tensor` whose size in `dim` does not decide what is compiled, but that a size of 1 does."""
-    # Strides decide as well, so they must be those of a tensor of its own.
+    """A copy of `tensor` for which a function is compiled once for all sizes in `dim` above 1, and once for 1."""
+    # What is compiled depends on strides too, so they may not be those of a part of something larger.
     copy = tensor.clone(memory_format=torch.contiguous_format)
     if copy.shape[dim] > 1:
         torch._dynamo.mark_dynamic(copy, dim)
