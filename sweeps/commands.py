@@ -198,10 +198,12 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
         f"{plan['done']} done, {plan['left']} left, {plan['failed']} failed, {plan['diverged']} diverged\n"
         f"{format_flops(plan['flops_left'])} FLOPs left of {format_flops(plan['flops'])}: about "
         f"{format_seconds(plan['seconds_left'])} on {plan['workers']} worker(s), "
-        f"{plan['device']}, {plan['engine']} engine, {plan['precision']}\n"
-        f"{format_quantity(plan['checkpoint_bytes'])}B of disk for their trunks and models",
+        f"{plan['device']}, {plan['engine']} engine, {plan['precision']}",
         highlight=False,
     )
+    if plan["left"]:
+        size = format_quantity(plan["checkpoint_bytes"])
+        console.print(f"{size}B of disk for their trunks and models", highlight=False)
     if plan["later_rounds"]:
         console.print(f"{plan['later_rounds']} later round(s) of {study.config.sweep.proposals} mixtures come on top")
 
