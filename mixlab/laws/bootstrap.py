@@ -1,4 +1,4 @@
-"""Resampling by run, and which rows belong to one mixture."""
+"""Resampling by run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from mixlab.laws.base import Array
-
-SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
 
 
 def bootstrap_losses(
@@ -35,16 +30,3 @@ def bootstrap_losses(
     signs = np.random.default_rng((seed, 3)).choice([-1.0, 1.0], (count, len(runs)))[:, index]
     widened = math.sqrt(len(observed) / max(1, len(observed) - parameters))
     return np.asarray(fitted * np.exp(signs * widened * np.log(observed / fitted)))
-
-
-def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:
-    """Index of each row's mixture, shape (n,).
-
-    Realised shares of one mixture differ a little between budgets, so mixtures closer than `SAME_MIXTURE` (L2) are
-    one, and so are mixtures that a chain of such neighbours connects.
-    """
-    if mixture.shape[1] == 0:
-        return np.zeros(len(mixture), dtype=np.int64)
-    pairs = cKDTree(mixture).query_pairs(SAME_MIXTURE, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mixture), len(mixture)))
-    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
