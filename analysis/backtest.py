@@ -17,8 +17,9 @@ from scipy.stats import spearmanr
 from mixlab.errors import FitError, RunTableError
 from mixlab.laws import two_step
 from mixlab.laws.chained import without_loss
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.registry import law_names
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.laws.two_step import TwoStep, fit_two_step
 from mixlab.options import matching_columns
 from mixlab.runs import RunTable
