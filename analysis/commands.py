@@ -11,9 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.backtest import Backtest, Split, default_targets, matching_targets, split_holdout, split_largest
+from analysis.backtest import Backtest, default_targets, matching_targets
 from analysis.backtest import backtest as run_backtest
 from analysis.gather import BEYOND, STEPS, Picture, gather, to_point
+from analysis.holdout import Split, split_holdout, split_largest
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains

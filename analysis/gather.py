@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.backtest import Backtest, backtest, default_targets, split_largest
+from analysis.backtest import Backtest, backtest, default_targets
+from analysis.holdout import split_largest
 from analysis.plots.curve import FrontierPoint
 from mixlab.errors import MixlabError
 from mixlab.folder import StudyFolder, read_json

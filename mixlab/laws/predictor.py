@@ -1,4 +1,4 @@
-"""What backtests, searches and figures ask of anything that was fitted, whether to losses or to an accuracy."""
+"""What can be asked of anything that was fitted, whether to losses or to an accuracy."""
 
 from __future__ import annotations
 
