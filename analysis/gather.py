@@ -22,7 +22,8 @@ from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
 from mixlab.search.frontier import frontier
 from mixlab.search.problem import Problem, load_problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 
 T = TypeVar("T")
 

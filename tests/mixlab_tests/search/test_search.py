@@ -19,7 +19,8 @@ from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.problem import load_problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 from mixlab.search.size import SixND, bracket, minimise_size
 
 NAMES = ("web", "code", "math")
