@@ -31,8 +31,8 @@ import pandas as pd
 from analysis.backtest import backtest
 from analysis.holdout import Split
 from mixlab.errors import FitError
-from mixlab.laws.fit import huber
 from mixlab.laws.repetition import MUENNIGHOFF
+from mixlab.laws.solver import huber
 from mixlab.runs import RunTable
 
 TRAINED_ON = 0.8
