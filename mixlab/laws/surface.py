@@ -149,7 +149,7 @@ class Surface:
         kind: str = "prediction",
         target: str | None = None,
     ) -> tuple[Array, Array]:
-        """See `Predictor.interval`; without a `target` of the objective, and without draws no wider than its mean."""
+        """See `Predictor.interval`; without bootstrap draws both ends of a confidence interval are the mean."""
         at = self._points(mixture, params, tokens)
         if target is not None and target not in self.point.blends:
             raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.blends)}")
