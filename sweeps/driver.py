@@ -15,7 +15,7 @@ import numpy as np
 from mixlab.corpus.inventory import Inventory
 from mixlab.errors import FitError, SweepError
 from mixlab.folder import StudyFolder, read_json, write_json
-from mixlab.laws.surface import fit_surface
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
 from mixlab.runs import RunTable, records_to_table
 from mixlab.search.mix import minimise_mixture
