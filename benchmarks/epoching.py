@@ -52,9 +52,9 @@ def main() -> None:
         root = Path(scratch)
         write_texts(options.quickstart / "texts", root / "texts", options.keep, options.seed)
         for name, simulate, law in (
-            ("simulated", True, "auto"),
-            ("not simulated", False, "auto"),
-            ("fresh", False, "effective-data"),
+            ("simulated", "true", "auto"),
+            ("not simulated", "false", "auto"),
+            ("fresh", "false", "effective-data"),
         ):
             folder = root / name.replace(" ", "-")
             if name == "fresh":
