@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -11,9 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.backtest import Backtest, Split, default_targets, matching_targets, split_holdout, split_largest
+from analysis.backtest import Backtest, default_targets, matching_targets
 from analysis.backtest import backtest as run_backtest
 from analysis.gather import BEYOND, STEPS, Picture, gather, to_point
+from analysis.holdout import Split, split_holdout, split_largest
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains
@@ -29,6 +32,8 @@ from mixlab.options import QUANTITY, json_option, print_json, say
 from mixlab.runs import RunTable, load_runs
 from mixlab.search.problem import cost_of
 from mixlab.search.task import mixture_of, predict_at
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 KINDS = {
     "isoflop": frozenset[str](),
@@ -103,17 +108,30 @@ def backtest(
     return 0
 
 
+def _fit_options(command: F) -> F:
+    """Add `--law`, `--where` and `--bootstrap`: what is fitted to which rows, and how often to resamples of them."""
+    for option in (
+        click.option(
+            "--bootstrap",
+            type=click.IntRange(min=10),
+            default=100,
+            show_default=True,
+            help="Resamples, of a new answer.",
+        ),
+        click.option("--where", metavar="EXPR", help="Use only these rows."),
+        click.option("--law", help="A law's name, or auto."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("runs", type=click.Path())
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png, .svg or .pdf); default KIND.png.")
 @click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
 @click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
-@click.option("--law", help="A law's name, or auto.")
-@click.option("--where", metavar="EXPR", help="Use only these rows.")
-@click.option(
-    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
-)
+@_fit_options
 @json_option
 def plot(
     kind: str,
@@ -151,11 +169,7 @@ def plot(
 @click.argument("runs", type=click.Path())
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: report.html, in the study's folder.")
 @click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
-@click.option("--law", help="A law's name, or auto.")
-@click.option("--where", metavar="EXPR", help="Use only these rows.")
-@click.option(
-    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
-)
+@_fit_options
 @json_option
 def report(
     runs: str,

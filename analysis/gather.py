@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.backtest import Backtest, backtest, default_targets, split_largest
+from analysis.backtest import Backtest, backtest, default_targets
+from analysis.holdout import split_largest
 from analysis.plots.curve import FrontierPoint
 from mixlab.errors import MixlabError
 from mixlab.folder import StudyFolder, read_json
@@ -21,7 +22,8 @@ from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
 from mixlab.search.frontier import frontier
 from mixlab.search.problem import Problem, load_problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 
 T = TypeVar("T")
 

@@ -16,13 +16,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
+from setting import CONTEXT, DECAY, EVALUATED, LEARNING_RATE, VOCABULARY, WARMUP
 from torch import Tensor, nn
 
 from mixlab.shapes import ModelShape
-
-CONTEXT, VOCABULARY = 256, 257
-LEARNING_RATE, WARMUP, DECAY = 0.002, 0.02, 0.2
-EVALUATED = 64  # sequences, the last of the file
 
 
 class Block(nn.Module):

@@ -30,21 +30,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from peers import CONTEXT, DECAY, LEARNING_RATE, PEERS, VOCABULARY, WARMUP, plain, step_of
+from peers import PEERS, plain, step_of
+from setting import CONTEXT, VOCABULARY, spec_of
 
-from mixlab.batches import Batches
 from mixlab.config import ProxyConfig
-from mixlab.corpus.inventory import Inventory
 from mixlab.flops import training_flops
-from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunRecord, RunSpec
 from mixlab.units import parse_quantity
 from proxies.compute import Compute, make_engine, resolve_compute
-from proxies.recipe import BASE_WIDTH
 from proxies.speed import measure_rate, peak_flops, stack_limit
-from sweeps.executors.base import Finished
-from sweeps.executors.local import LocalExecutor
 
 T = TypeVar("T")
 
@@ -55,24 +48,13 @@ TRAIN_TOKENS = {"50K": 6e5, "200K": 6e5, "1M": 3e5, "10M": 6e4}  # by size, of o
 CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the longest budget
 
 
-def spec_of(size: str, tokens: Sequence[float], batch: int, seed: int = 0, corpus: str = "") -> RunSpec:
-    shape = ModelShape.near(parse_quantity(size), VOCABULARY, CONTEXT)
-    steps = tokens[0] / CONTEXT / batch
-    recipe = Recipe(
-        learning_rate=LEARNING_RATE * shape.width / BASE_WIDTH,  # the peers' rate, after the rule over widths
-        batches=Batches.constant(batch),
-        warmup_steps=max(1, round(WARMUP * steps)),
-        decay_fraction=DECAY,
-    )
-    mixture = Mixture({"text": 1.0, "rest": 0.0})
-    return RunSpec(mixture, shape, tuple(round(t) for t in tokens), seed, recipe, corpus, 64 * CONTEXT)
-
-
 def steps(options: argparse.Namespace) -> None:
     """CPU time of a step by engine, one thread; rounds alternate so that a noisy machine disturbs all alike."""
     torch.set_num_threads(1)
     best = resolve_compute(ProxyConfig(device="cpu"))
-    computes = {"torch": Compute("cpu", "torch", "fp32"), "native": replace(best, precision="fp32"), "bf16": best}
+    computes = {"torch": Compute("cpu", "torch", "fp32"), "native": replace(best, precision="fp32")}
+    if best.precision == "bf16":
+        computes["bf16"] = best
     print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>13}  " + "".join(f"{name:>20}" for name in computes))
     for size in options.sizes:
         for batch in options.batches:
@@ -155,23 +137,9 @@ def mixlab(
     corpus: Path, size: str, longest: float, shares: Sequence[float], options: argparse.Namespace
 ) -> list[float]:
     """In a process of its own, as a sweep is."""
-    command = [sys.executable, __file__, "ours", str(corpus), "--sizes", size, "--runs", str(options.runs)]
+    command = [sys.executable, str(HERE / "ours.py"), str(corpus), "--size", size, "--runs", str(options.runs)]
     command += ["--batch", str(options.batch), "--tokens", *(str(longest * share) for share in shares)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def ours(options: argparse.Namespace) -> None:
-    """The other side of `mixlab`: train by the sweep's executor and print the final losses."""
-    corpus = Path(options.corpus)
-    fingerprint = Inventory.load(corpus).fingerprint
-    tokens = [float(t) for t in options.tokens]
-    specs = [spec_of(options.sizes[0], tokens, options.batch, seed, fingerprint) for seed in range(options.runs)]
-    executor = LocalExecutor(corpus, CORES, resolve_compute(ProxyConfig(device="cpu")))
-    records: list[RunRecord] = []
-    for event in executor.run([(spec,) for spec in specs]):
-        if isinstance(event, Finished):
-            records += event.records
-    print(json.dumps([record.points[-1].losses["text"] for record in records]))
 
 
 def processes(
@@ -254,8 +222,7 @@ def agreement(size: str, batch: int, eager: Compute, members: int = 4, count: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("steps", "runs", "curves", "cuda", "ours"))
-    parser.add_argument("corpus", nargs="?")
+    parser.add_argument("part", choices=("steps", "runs", "curves", "cuda"))
     parser.add_argument("--sizes", nargs="+")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--batch", type=int, default=8)
@@ -264,7 +231,6 @@ def main() -> None:
     parser.add_argument("--length", type=float, default=1.0, help="times the tokens of a run")
     parser.add_argument("--peers", nargs="+", default=list(PEERS))
     parser.add_argument("--together", nargs="+", type=int, default=[1, CORES], help="a peer's processes at a time")
-    parser.add_argument("--tokens", nargs="+")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--minutes", type=float, default=4.5)
     options = parser.parse_args()
@@ -278,7 +244,7 @@ def main() -> None:
     if options.part == "curves":
         runs(options, CURVE)
     else:
-        {"steps": steps, "runs": runs, "cuda": cuda, "ours": ours}[options.part](options)
+        {"steps": steps, "runs": runs, "cuda": cuda}[options.part](options)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,11 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 import pandas as pd
 
-from analysis.backtest import Split, backtest
+from analysis.backtest import backtest
+from analysis.holdout import Split
 from mixlab.errors import FitError
-from mixlab.laws.fit import huber
 from mixlab.laws.repetition import MUENNIGHOFF
+from mixlab.laws.solver import huber
 from mixlab.runs import RunTable
 
 TRAINED_ON = 0.8

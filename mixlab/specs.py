@@ -117,9 +117,14 @@ class RunSpec:
     @property
     def trained_tokens(self) -> int:
         """Tokens that this run really processes: the trunk up to its last branch, and every branch's decay."""
-        whole = [self.tokens_after(self.steps(d)) for d in self.tokens]
-        trunk = [self.tokens_after(self.trunk_steps(d)) for d in self.tokens]
-        return max(trunk) + sum(w - t for w, t in zip(whole, trunk, strict=True))
+        return self.tokens_left(0, 0)
+
+    def tokens_left(self, step: int, branches: int) -> int:
+        """Tokens still to process with `step` steps of the trunk done and the first `branches` branches made."""
+        rest = self.tokens[branches:]
+        whole = [self.tokens_after(self.steps(d)) for d in rest]
+        trunk = [self.tokens_after(self.trunk_steps(d)) for d in rest]
+        return max(trunk) - self.tokens_after(step) + sum(w - t for w, t in zip(whole, trunk, strict=True))
 
     @property
     def flops(self) -> float:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from mixlab.folder import write_atomic
 from mixlab.specs import Point, RunSpec
 from proxies.engine import State
 from proxies.parameters import Floats, packed, parameter_shapes, unpacked
+
+AGAIN = "delete it and run the same command: the run starts anew"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,29 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
     if not path.exists():
         return None
     arrays, about = _load(path)
+    points = _usable(spec, about)
+    return None if points is None else Trunk(about["step"], points, State(**arrays), about["seconds"])
+
+
+def tokens_left(folder: Path, spec: RunSpec) -> int:
+    """Tokens that `spec` still has to process, given the trunk that is kept in `folder`.
+
+    Raises:
+        CorpusError: when that is not safetensors.
+    """
+    path = trunk_path(folder, spec)
+    about = _about(path) if path.exists() else None
+    points = _usable(spec, about) if about is not None else None
+    return spec.trained_tokens if about is None or points is None else spec.tokens_left(about["step"], len(points))
+
+
+def kept_bytes(spec: RunSpec) -> int:
+    """Size on disk of what `spec` leaves behind: its trunk, with AdamW's two moments, and its finished model."""
+    return (3 + 1) * 4 * spec.shape.params
+
+
+def _usable(spec: RunSpec, about: dict[str, Any]) -> dict[int, Point] | None:
+    """The points of the first branches of `spec` that a trunk has; None where `spec` cannot go on from it."""
     batches = Batches(tuple((first, size) for first, size in about["stages"]))
     points: dict[int, Point] = {}
     for tokens in spec.tokens:
@@ -79,11 +106,9 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
         points[tokens] = Point(**point)
     if len(points) == len(spec.tokens):
         del points[spec.tokens[-1]]  # the last branch leaves the finished model behind
-    following = spec.tokens[len(points)]
-    step = about["step"]
-    if step > spec.trunk_steps(following) or not spec.recipe.batches.agrees(batches, step):
-        return None
-    return Trunk(step, points, State(**arrays), about["seconds"])
+    step, following = about["step"], spec.tokens[len(points)]
+    reached = step <= spec.trunk_steps(following) and spec.recipe.batches.agrees(batches, step)
+    return points if reached else None
 
 
 def save_model(folder: Path, spec: RunSpec, parameters: Floats) -> None:
@@ -112,16 +137,27 @@ def _save(path: Path, arrays: dict[str, Floats], about: dict[str, Any]) -> None:
 
 
 def _load(path: Path) -> tuple[dict[str, Floats], dict[str, Any]]:
-    hint = "delete it and run the same command: the run starts anew"
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if metadata.get("sha256") != _digest(arrays):
+        raise CorpusError(f"checksum mismatch in {path}: its content changed after it was written", AGAIN)
+    return arrays, json.loads(metadata["about"])
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What a file says of itself; its arrays are not read."""
+    with _opened(path) as file:
+        return dict(json.loads((file.metadata() or {})["about"]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, struct.error) as error:
-        raise CorpusError(f"{path} is not a whole safetensors file: {error}", hint) from None
-    if metadata.get("sha256") != _digest(arrays):
-        raise CorpusError(f"checksum mismatch in {path}: its content changed after it was written", hint)
-    return arrays, json.loads(metadata["about"])
+            yield file
+    except (SafetensorError, OSError, struct.error, KeyError) as error:
+        raise CorpusError(f"{path} is not a whole safetensors file: {error}", AGAIN) from None
 
 
 def _digest(arrays: dict[str, Floats]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import stdev
@@ -16,11 +17,12 @@ from mixlab.folder import StudyFolder
 from mixlab.options import QUANTITY, json_option, print_json, say
 from mixlab.specs import RunSpec
 from mixlab.units import format_flops, format_quantity, format_seconds
+from proxies.checkpoint import kept_bytes
 from proxies.compute import Compute, resolve_compute
 from proxies.speed import measure_rate
 from sweeps.driver import first_specs, open_study, run_sweep, worker_count
 from sweeps.executors.base import Executor
-from sweeps.executors.local import LocalExecutor
+from sweeps.executors.local import LocalExecutor, flops_left
 from sweeps.ledger import Ledger
 from sweeps.plan import Study, evaluation_flops
 from sweeps.progress import ProgressWatcher
@@ -129,7 +131,14 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
     left = [spec for spec in specs if spec not in done]
     compute = resolve_compute(study.config.proxies)
     workers = 1 if compute.device == "cuda" else workers
-    seconds = _expected_seconds(study, left, workers, compute)
+    flops = {spec: flops_left((spec,), folder.checkpoints) for spec in left}
+    seconds = _expected_seconds(study, flops, workers, compute)
+    checkpoint_bytes, free = sum(kept_bytes(spec) for spec in left), shutil.disk_usage(folder.root).free
+    if checkpoint_bytes > free:
+        say(
+            f"warning: the trunks and models of these runs take {format_quantity(checkpoint_bytes)}B of disk, "
+            f"but {format_quantity(free)}B are free"
+        )
     failures = [
         {"run_id": record.run_id, "error": record.error} for record in records.values() if record.status == "failed"
     ]
@@ -141,7 +150,8 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
         "failed": len(failures),
         "diverged": sum(record.status == "diverged" for record in records.values()),
         "flops": sum(spec.flops for spec in specs),
-        "flops_left": sum(spec.flops for spec in left),
+        "flops_left": sum(flops.values()),
+        "checkpoint_bytes": checkpoint_bytes,
         "workers": workers,
         "device": compute.device,
         "engine": compute.engine,
@@ -153,11 +163,11 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
     }
 
 
-def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, compute: Compute) -> float:
-    """Training and evaluation of `specs`, from a short measurement of each shape with all workers of this machine."""
-    if not specs:
+def _expected_seconds(study: Study, flops: Mapping[RunSpec, float], workers: int, compute: Compute) -> float:
+    """Training of so many FLOPs, and evaluation, from a short measurement of each shape with all workers."""
+    if not flops:
         return 0.0
-    examples = {spec.shape: spec for spec in specs}
+    examples = {spec.shape: spec for spec in flops}
     # Processes that share caches and memory are slower than one alone.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tried = {
@@ -166,7 +176,7 @@ def _expected_seconds(study: Study, specs: Sequence[RunSpec], workers: int, comp
         }
         rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}
     domains = len(study.inventory.domains)
-    return sum((spec.flops + evaluation_flops(spec, domains)) / rates[spec.shape] for spec in specs)
+    return sum((train + evaluation_flops(spec, domains)) / rates[spec.shape] for spec, train in flops.items())
 
 
 def _show_plan(study: Study, plan: dict[str, Any]) -> None:
@@ -192,6 +202,9 @@ def _show_plan(study: Study, plan: dict[str, Any]) -> None:
         f"{plan['device']}, {plan['engine']} engine, {plan['precision']}",
         highlight=False,
     )
+    if plan["left"]:
+        size = format_quantity(plan["checkpoint_bytes"])
+        console.print(f"{size}B of disk for their trunks and models", highlight=False)
     if plan["later_rounds"]:
         console.print(f"{plan['later_rounds']} later round(s) of {study.config.sweep.proposals} mixtures come on top")
 

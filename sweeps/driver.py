@@ -15,7 +15,7 @@ import numpy as np
 from mixlab.corpus.inventory import Inventory
 from mixlab.errors import FitError, SweepError
 from mixlab.folder import StudyFolder, read_json, write_json
-from mixlab.laws.surface import fit_surface
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
 from mixlab.runs import RunTable, records_to_table
 from mixlab.search.mix import minimise_mixture
@@ -31,8 +31,8 @@ from sweeps.tracking import Tracker
 class Watcher:
     """What a driver reports to; the base class ignores everything."""
 
-    def plan(self, jobs: Sequence[Job], done: int) -> None:
-        """A round starts with these jobs left; `done` runs of it were finished before."""
+    def plan(self, jobs: Sequence[Job], flops: float, done: int) -> None:
+        """A round starts with these jobs, which take `flops`; `done` runs of it were finished before."""
 
     def progress(self, job: Job, tokens: int) -> None:
         """`job` has processed `tokens` more tokens per member."""
@@ -157,7 +157,8 @@ def make_runs(
         watcher.warn(warning)
     ledger.warnings.clear()
     jobs = [job for job in stacks(specs, executor.stack_limit) if any(spec.run_id not in known for spec in job)]
-    watcher.plan(jobs, done=len(specs) - sum(len(job) for job in jobs))
+    flops = sum(executor.flops_left(job) for job in jobs)
+    watcher.plan(jobs, flops, done=len(specs) - sum(len(job) for job in jobs))
     if not jobs:
         return
     events = executor.run(jobs)

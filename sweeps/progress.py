@@ -27,7 +27,6 @@ class ProgressWatcher(Watcher):
         self._task: TaskID | None = None
         self._total = self._done = 0.0
         self._runs = self._finished = 0
-        self._spent: dict[int, float] = {}
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> ProgressWatcher:
@@ -36,10 +35,9 @@ class ProgressWatcher(Watcher):
     def __exit__(self, *exception: object) -> None:
         self._close()
 
-    def plan(self, jobs: Sequence[Job], done: int) -> None:
+    def plan(self, jobs: Sequence[Job], flops: float, done: int) -> None:
         self._close()
-        self._total = sum(spec.flops for job in jobs for spec in job)
-        self._done, self._spent = 0.0, {}
+        self._total, self._done = flops, 0.0
         self._runs, self._finished = sum(len(job) for job in jobs), 0
         self._started = self._last = time.monotonic()
         if done:
@@ -52,9 +50,7 @@ class ProgressWatcher(Watcher):
             self._bar.start()
 
     def progress(self, job: Job, tokens: int) -> None:
-        work = sum(training_flops(spec.shape, tokens) for spec in job)
-        self._spent[id(job)] = self._spent.get(id(job), 0.0) + work
-        self._advance(work)
+        self._advance(sum(training_flops(spec.shape, tokens) for spec in job))
 
     def finished(self, record: RunRecord) -> None:
         self._finished += 1

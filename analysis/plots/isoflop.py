@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.plots import style
-from mixlab.laws.bootstrap import groups_of_mixtures
+from mixlab.laws.support import groups_of_mixtures
 from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
 from mixlab.units import format_flops

@@ -24,7 +24,7 @@ from analysis.plots.isoflop import figure_isoflop
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import domain_colours, to_svg
 from mixlab.folder import write_atomic
-from mixlab.search.recommend import Recommendation
+from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_flops, format_quantity
 
 MAX_ROWS = 2000  # of the runs table; a page beyond this is slow to open

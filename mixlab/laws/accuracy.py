@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.laws.base import CONVERGED, Array
-from mixlab.laws.fit import Solution, best_of, levenberg_marquardt
 from mixlab.laws.forms import FORMS, Form
+from mixlab.laws.solver import Solution, best_of, levenberg_marquardt
 
 # Rows weigh exp(-LATE u): the fit minds the runs of lowest loss, which are nearest to what it is for.
 LATE = 0.5

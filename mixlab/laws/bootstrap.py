@@ -1,18 +1,15 @@
-"""Resampling by run, and which rows belong to one mixture."""
+"""The bootstrap: tables that a fit could have made, fits to those, and intervals from what such draws say."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from numpy.typing import ArrayLike, NDArray
 
-from mixlab.laws.base import Array
-
-SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
+from mixlab.laws.base import Array, Fit, Observations
+from mixlab.laws.blend import Blend, Recipe, Resamples
 
 
 def bootstrap_losses(
@@ -37,14 +34,42 @@ def bootstrap_losses(
     return np.asarray(fitted * np.exp(signs * widened * np.log(observed / fitted)))
 
 
-def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:
-    """Index of each row's mixture, shape (n,).
+def resample(
+    members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
+) -> Resamples:
+    """`count` draws, each of a member fitted to a table that this member could have made; members take turns."""
+    turns = min(len(members), count)
+    return Resamples(
+        tuple(
+            refit(members[turn][0], blend.fits[turn], rows, flops, count, seed, slice(turn, None, len(members)))
+            for turn in range(turns)
+        )
+    )
 
-    Realised shares of one mixture differ a little between budgets, so mixtures closer than `SAME_MIXTURE` (L2) are
-    one, and so are mixtures that a chain of such neighbours connects.
+
+def refit(
+    recipe: Recipe, fit: Fit, rows: Observations, flops: Array, count: int, seed: int, draws: slice = slice(None)
+) -> Fit:
+    """The recipe fitted to those of `count` tables that its fit could have made."""
+    losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, recipe.form.free(rows), count, seed)[draws]
+    return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])
+
+
+def percentile_interval(
+    draws: Array | Sequence[float], level: float, point: ArrayLike | None = None
+) -> tuple[Array, Array]:
+    """The middle `level` of draws (B, ...), each end of shape (...), by their percentiles (Efron 1981).
+
+    Args:
+        draws: B draws.
+        level: coverage, for instance 0.9.
+        point: what the interval is widened to hold, shape (...): refits may shrink away from the fit.
     """
-    if mixture.shape[1] == 0:
-        return np.zeros(len(mixture), dtype=np.int64)
-    pairs = cKDTree(mixture).query_pairs(SAME_MIXTURE, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mixture), len(mixture)))
-    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return (low, high) if point is None else (np.minimum(low, point), np.maximum(high, point))
+
+
+def parameter_intervals(draws: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """The middle 90% of each parameter over draws of all of them; none without draws."""
+    ends = {name: np.quantile([draw[name] for draw in draws], [0.05, 0.95]) for name in (draws[0] if draws else ())}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

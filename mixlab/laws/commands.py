@@ -13,9 +13,9 @@ from mixlab.folder import write_json
 from mixlab.laws.base import FitResult, Member
 from mixlab.laws.blend import Recipe
 from mixlab.laws.chinchilla import optimum
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.isoflop import Profile, fit_isoflop
 from mixlab.laws.registry import law_choices
-from mixlab.laws.surface import fit_surface
 from mixlab.laws.two_step import NAME as TWO_STEP
 from mixlab.laws.two_step import fit_two_step
 from mixlab.options import json_option, print_json, say

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mixlab.errors import FitError
 from mixlab.laws.base import CONVERGED, Array, FitResult, Observations, Points
+from mixlab.laws.bootstrap import parameter_intervals
 from mixlab.laws.chinchilla import Chinchilla, optimum
 from mixlab.runs import RunTable
 
@@ -83,11 +84,7 @@ def fit_isoflop(
     params_of = _exponents(good, per_token)
     rng = np.random.default_rng((seed, 9))
     draws = [draw for _ in range(bootstrap) if (draw := _resampled(good, per_token, rng)) is not None]
-    interval = {}
-    if len(draws) >= 20:
-        for name in params_of:
-            low, high = np.quantile([draw[name] for draw in draws], [0.05, 0.95])
-            interval[name] = (float(low), float(high))
+    interval = parameter_intervals(draws) if len(draws) >= 20 else {}
     warnings = [*table.notes, *dropped, _beside_the_law(good, params, tokens, loss, params_of, per_token)]
     curve_error = [
         float(np.sum((np.polyval(p.curve, np.log(p.params)) - p.loss) ** 2)) for p in good if p.curve is not None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.laws.base import ILL_CONDITIONED, Array, Fit, Observations, Points
-from mixlab.laws.fit import Solution, best_of, levenberg_marquardt
+from mixlab.laws.solver import Solution, best_of, levenberg_marquardt
 
 SMALLEST_SHARE = 1e-4  # a weight of zero is clamped here, where powers of it are taken
 ILL_CONDITIONED_AT = 1e-13

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from mixlab.errors import FitError, RunTableError
 from mixlab.laws.base import Array, Law, Observations
@@ -16,6 +19,7 @@ SPARE_ROWS = 3
 MIN_ROWS = 3
 VARIES = 1e-9
 TOGETHER = 0.995  # correlation of log N and log D from which on one says all about the other
+SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
 REPEATS = 0.05  # share of a row's tokens seen before: what fewer repeats can do to a loss is lost in its noise
 
 
@@ -147,6 +151,19 @@ def apart(rows: Observations) -> bool:
     if min(np.ptp(rows.x), np.ptp(rows.y)) <= VARIES:
         return False
     return bool(abs(np.corrcoef(rows.x, rows.y)[0, 1]) < TOGETHER)
+
+
+def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:
+    """Index of each row's mixture, shape (n,).
+
+    Realised shares of one mixture differ a little between budgets, so mixtures closer than `SAME_MIXTURE` (L2) are
+    one, and so are mixtures that a chain of such neighbours connects.
+    """
+    if mixture.shape[1] == 0:
+        return np.zeros(len(mixture), dtype=np.int64)
+    pairs = cKDTree(mixture).query_pairs(SAME_MIXTURE, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mixture), len(mixture)))
+    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
 
 def states_supply(rows: Observations) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from mixlab.errors import FitError
 from mixlab.laws.base import Array
+from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.surface import Surface
 from mixlab.laws.two_step import DRAWS, TwoStep, fit_step_1, fit_two_step, loss_columns, loss_of
 from mixlab.runs import RunTable
@@ -107,9 +108,7 @@ class TaskMean:
     ) -> tuple[Array, Array]:
         """Prediction interval of the mean, each (M,): benchmarks err together, so their errors do not cancel."""
         draws = np.mean([part.draws(mixture, params, tokens) for part in self.parts], axis=0)
-        mean = self.predict(mixture, params, tokens)
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return np.minimum(low, mean), np.maximum(high, mean)
+        return percentile_interval(draws, level, self.predict(mixture, params, tokens))
 
 
 def fit_tasks(

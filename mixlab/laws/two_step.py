@@ -18,8 +18,10 @@ from scipy import stats
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.accuracy import MIN_FIT, Candidate, Curve, rank_forms, resample_curve
 from mixlab.laws.base import Array, FitResult
+from mixlab.laws.bootstrap import parameter_intervals, percentile_interval
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.rise import binomial, require_rise
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.runs import RunTable
 
 NAME = "two-step"
@@ -29,7 +31,7 @@ LEVEL = 0.9
 
 @dataclass(frozen=True)
 class TwoStep:
-    """A fitted chain; it answers for its target as a `Surface` does for a loss.
+    """A fitted chain: a `Predictor` of its target, as a `Surface` is of losses.
 
     Attributes:
         target: the accuracy column.
@@ -108,16 +110,11 @@ class TwoStep:
         kind: str = "prediction",
         target: str | None = None,
     ) -> tuple[Array, Array]:
-        """Low and high at each point, each (M,): of a new run, or (`confidence`) of the mean of many.
-
-        Raises:
-            ConfigError: on another `kind`, or another target.
-        """
+        """See `Predictor.interval`; both steps err, and a mean of many runs has no scatter around the curve."""
         if target not in (None, self.target):
             raise ConfigError(f"no accuracy `{target}` was fitted", f"fitted: {self.target}")
-        draws, mean = self.draws(mixture, params, tokens, kind), self.predict(mixture, params, tokens)
-        bottom, top = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return np.minimum(bottom, mean), np.maximum(top, mean)
+        draws = self.draws(mixture, params, tokens, kind)
+        return percentile_interval(draws, level, self.predict(mixture, params, tokens))
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike, kind: str = "prediction") -> Array:
         """Accuracies that may come out, shape (DRAWS, M); chains of one seed share the luck of each draw."""
@@ -266,11 +263,7 @@ def _accuracies(table: RunTable, target: str) -> Array:
 
 
 def _result(target: str, curve: Curve, resamples: Curve | None, rows: int) -> FitResult:
-    params = curve.natural()
-    interval = {}
-    if resamples is not None:
-        table = [resamples.natural(index) for index in range(len(resamples.theta))]
-        for name in params:
-            low, high = np.quantile([row[name] for row in table], [0.05, 0.95])
-            interval[name] = (float(low), float(high))
-    return FitResult(NAME, target, rows, params, interval, float(curve.objective[0]), curve.status[0])
+    draws = [resamples.natural(index) for index in range(len(resamples.theta))] if resamples is not None else []
+    return FitResult(
+        NAME, target, rows, curve.natural(), parameter_intervals(draws), float(curve.objective[0]), curve.status[0]
+    )

@@ -16,8 +16,8 @@ from mixlab.mixture import Mixture
 from mixlab.options import QUANTITY, json_option, parse_pairs, print_json, say
 from mixlab.runs import RunTable
 from mixlab.search.problem import Problem, load_problem
-from mixlab.search.recommend import Recommendation
 from mixlab.search.recommend import recommend as search
+from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_flops, format_quantity
 
 

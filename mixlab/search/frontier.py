@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
 from mixlab.search.problem import Problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 
 
 def frontier(surface: Surface, problem: Problem, budgets: Sequence[float]) -> list[Recommendation]:

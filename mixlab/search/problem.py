@@ -14,7 +14,8 @@ from mixlab.config import StudyConfig
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 from mixlab.flops import FlopsPerToken
 from mixlab.folder import StudyFolder
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.fit_surface import fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable, load_runs
 from mixlab.search.size import Cost, SixND

@@ -46,6 +46,18 @@ def bracket(params_range: tuple[float, float], flops: float, max_flops: float) -
     return low / 2 if reach == 1.0 else low, high * 2 * math.sqrt(reach)
 
 
+def params_for(cost: Cost, flops: float, tokens: float) -> float:
+    """N whose training on `tokens` costs `flops`, by bisection (D falls as N rises)."""
+    low, high = 1.0, 1e16
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        if float(cost.tokens(flops, middle)) > tokens:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)
+
+
 def minimise_size(
     loss: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float
 ) -> tuple[float, bool]:

@@ -53,6 +53,10 @@ class Executor(Protocol):
         """How many runs like `spec` a worker should train together: part of what a run comes to, down to rounding."""
         ...
 
+    def flops_left(self, job: Job) -> float:
+        """Training FLOPs that `job` still takes, given what was kept of it before."""
+        ...
+
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Make all `jobs`, yielding events; exactly one `Finished` per job. Closing the iterator stops the workers."""
         ...

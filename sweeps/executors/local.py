@@ -20,7 +20,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from mixlab.errors import MixlabError
+from mixlab.flops import training_flops
 from mixlab.specs import RunRecord, RunSpec
+from proxies.checkpoint import tokens_left
 from proxies.compute import Compute, use_one_thread
 from proxies.speed import stack_limit
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
@@ -53,6 +55,10 @@ class LocalExecutor:
     def stack_limit(self, spec: RunSpec) -> int:
         """See `Executor.stack_limit`."""
         return stack_limit(spec, self._compute)
+
+    def flops_left(self, job: Job) -> float:
+        """See `Executor.flops_left`."""
+        return flops_left(job, self._checkpoints)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """See `Executor.run`; jobs start in the order given."""
@@ -133,6 +139,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _failed(job: Job, error: str, attempts: int) -> list[RunRecord]:
     return [RunRecord(spec=spec, status="failed", attempts=attempts, error=error) for spec in job]
+
+
+def flops_left(job: Job, checkpoints: Path | None) -> float:
+    """Training FLOPs of `job` with the trunks that are kept in a folder: a stack begins where its slowest member is."""
+    tokens = max(spec.trained_tokens if checkpoints is None else tokens_left(checkpoints, spec) for spec in job)
+    return sum(training_flops(spec.shape, tokens) for spec in job)
 
 
 def _work(pipe: Connection, corpus: Path, compute: Compute, checkpoints: Path | None) -> None:

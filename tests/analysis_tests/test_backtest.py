@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.backtest import (
-    Prediction,
-    Split,
-    backtest,
-    choices,
-    matching_targets,
-    metrics,
-    split_holdout,
-    split_largest,
-)
+from analysis.backtest import backtest, matching_targets
+from analysis.holdout import Split, split_holdout, split_largest
+from analysis.metrics import choices, metrics
+from analysis.predictions import Prediction
 from mixlab.errors import RunTableError
 from mixlab.runs import RunTable
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.backtest import Prediction
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import FrontierPoint, figure_curve
 from analysis.plots.domains import figure_domains
@@ -15,6 +14,7 @@ from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop, group_budgets, parabola, shared_mixtures
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import save, to_svg
+from analysis.predictions import Prediction
 from mixlab.errors import ConfigError
 from mixlab.runs import RunTable
 

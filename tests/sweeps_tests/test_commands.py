@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from mixlab.folder import StudyFolder
+from proxies.checkpoint import kept_bytes
+from proxies.texts import open_texts
+from proxies.train import train_run
 from sweeps.commands import status, sweep
 from sweeps.driver import first_specs, open_study
 
@@ -26,6 +30,16 @@ def test_a_plan_is_costed_and_starts_nothing(study_folder: StudyFolder) -> None:
     assert plan["flops"] == plan["flops_left"] == pytest.approx(sum(spec.flops for spec in specs))
     assert 0 < plan["seconds_left"] < 600
     assert not study_folder.ledger.exists()
+
+
+def test_a_plan_counts_on_the_trunks_that_are_kept(study_folder: StudyFolder) -> None:
+    spec = first_specs(open_study(study_folder))[0]
+    shorter = replace(spec, tokens=spec.tokens[:-1])
+    train_run(shorter, open_texts(study_folder.corpus), checkpoints=study_folder.checkpoints)
+    kept = sum(path.stat().st_size for path in study_folder.checkpoints.iterdir())
+    assert kept_bytes(shorter) < kept < 1.5 * kept_bytes(shorter)
+    plan = run(sweep, str(study_folder.root), "--plan")
+    assert plan["flops"] - plan["flops_left"] == pytest.approx(shorter.flops)
 
 
 def test_a_finished_sweep_leaves_nothing_to_do(swept_folder: StudyFolder) -> None:

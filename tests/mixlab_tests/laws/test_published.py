@@ -8,8 +8,8 @@ import pytest
 
 from mixlab.errors import FitError
 from mixlab.laws.chinchilla import optimum
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.isoflop import fit_isoflop
-from mixlab.laws.surface import fit_surface
 from mixlab.runs import RunTable
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"

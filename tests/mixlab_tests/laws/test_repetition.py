@@ -12,10 +12,10 @@ import pytest
 
 from mixlab.errors import FitError
 from mixlab.laws.base import Points
-from mixlab.laws.fit import huber
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.registry import get_law
 from mixlab.laws.repetition import MUENNIGHOFF, REPEATS_PRIOR, effective
-from mixlab.laws.surface import fit_surface
+from mixlab.laws.solver import huber
 from mixlab.runs import RunTable
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "datablations_repeats.csv"

@@ -11,8 +11,9 @@ import pytest
 
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.base import FitResult
-from mixlab.laws.bootstrap import bootstrap_losses, groups_of_mixtures
-from mixlab.laws.surface import fit_surface
+from mixlab.laws.bootstrap import bootstrap_losses
+from mixlab.laws.fit_surface import fit_surface
+from mixlab.laws.support import groups_of_mixtures
 from mixlab.laws.transfer import TransferError, make_splits
 from mixlab.runs import RunTable
 

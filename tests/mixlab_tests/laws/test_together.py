@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixlab.laws import fit as solver
+from mixlab.laws import solver
 from mixlab.laws.base import Points
 from mixlab.laws.blend import Recipe
 from mixlab.laws.registry import get_law

@@ -10,7 +10,8 @@ import pytest
 
 from mixlab.errors import FitError
 from mixlab.search.problem import load_problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 
 WORTH = np.array([0.3, 0.6, 1.0])
 

@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.flops import six_nd
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.repetition import effective
-from mixlab.laws.surface import Surface, fit_surface
+from mixlab.laws.surface import Surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs import RunTable
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.problem import load_problem
-from mixlab.search.recommend import Recommendation, recommend
+from mixlab.search.recommend import recommend
+from mixlab.search.recommendation import Recommendation
 from mixlab.search.size import SixND, bracket, minimise_size
 
 NAMES = ("web", "code", "math")

@@ -1,0 +1,96 @@
+"""What has to be said beside a recommendation, so that nobody takes it for more than it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mixlab.laws.surface import Surface
+from mixlab.search.optimum import Optimum, Question
+from mixlab.search.recommendation import Recommendation
+from mixlab.units import format_quantity
+
+FAR = 10.0  # times the largest run's FLOPs
+ANOTHER_SCALE = 1.5  # times the largest run
+RUNS_OUT = 0.95  # of the most tokens that the text gives
+CORNER = 0.9
+
+
+def caveats(answer: Recommendation, surface: Surface, question: Question, best: Optimum) -> list[str]:
+    """All of them, in words."""
+    found = [*_of_compute(answer, surface), *_of_size(question, best)]
+    if len(answer.mixture) > 1:
+        found += [*_of_mixture(answer, question), *_against_baselines(answer, surface)]
+    return [*found, *_of_repeats(answer, surface)]
+
+
+def _of_compute(answer: Recommendation, surface: Surface) -> list[str]:
+    """How far the budget lies beyond the runs, and whether anything tests the law there."""
+    found = []
+    ratio = answer.extrapolation["flops_ratio"]
+    if ratio > ANOTHER_SCALE and "compute" not in surface.choice.objective.tests:
+        found.append(
+            "no runs differ enough in compute to try the law on more of it: trust the order of mixtures, "
+            "not the loss or its interval"
+        )
+    if ratio > FAR:
+        found.append(f"the budget is {ratio:.3g} times the largest run: nothing tests the law that far out")
+    return found
+
+
+def _of_size(question: Question, best: Optimum) -> list[str]:
+    """What keeps N from being better."""
+    if not best.at_edge:
+        return []
+    if question.space is not None and best.tokens > RUNS_OUT * question.space.most_tokens():
+        return ["the text runs out: a smaller model on more tokens would be better, but there are none left"]
+    return [
+        f"N = {format_quantity(best.params)} is at the end of the sizes that the runs support "
+        f"({format_quantity(question.low)} to {format_quantity(question.high)}): run larger or smaller models"
+    ]
+
+
+def _of_mixture(answer: Recommendation, question: Question) -> list[str]:
+    """Where the mixture lies at an edge: of the simplex, of the runs, or of what is allowed."""
+    found = []
+    top = max(answer.mixture, key=lambda name: answer.mixture[name])
+    if answer.mixture[top] > CORNER:
+        found.append(f"the mixture is nearly all {top}: a corner, usually a sign that the objective is too narrow")
+    if answer.extrapolation["outside_support"]:
+        found.append("a weight lies outside what was run: train this mixture before you rely on it")
+    if question.space is not None:
+        upper = question.space.bounds(answer.tokens)[1]
+        capped = [
+            name
+            for name, limit in zip(question.space.names, upper, strict=True)
+            if limit < 1 and answer.mixture[name] > limit - 1e-4
+        ]
+        if capped:
+            found.append(f"held back by the supply or a bound: {', '.join(capped)}")
+    return found
+
+
+def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
+    """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
+    found = []
+    ours = surface.draws(_array(surface, answer.mixture), answer.params, answer.tokens)[:, 0]
+    for key, baseline in answer.baselines.items():
+        name = key.replace("_", " ")
+        theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
+        if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
+            found.append(f"the {name} mixture is predicted better, but lies outside the bounds or caps")
+        elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
+            found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
+    return found
+
+
+def _array(surface: Surface, mixture: Mapping[str, float]) -> np.ndarray:
+    return np.array([mixture.get(name, 0.0) for name in surface.domains])
+
+
+def _of_repeats(answer: Recommendation, surface: Surface) -> list[str]:
+    """Which laws do not see that text is repeated."""
+    repeated = [name for name, seen in answer.epochs.items() if seen > 1]
+    blind = surface.blind_to_repeats
+    return [f"repeats of {', '.join(repeated)} count as fresh text in {', '.join(blind)}"] if repeated and blind else []
