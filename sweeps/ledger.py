@@ -35,11 +35,15 @@ class Ledger:
         self.warnings: list[str] = []
 
     def records(self) -> dict[str, RunRecord]:
-        """All whole records by run id, in the order of their ids."""
-        found = {}
+        """All whole records by run id, in the order of their ids; those of other versions of mixlab are left alone."""
+        found, foreign = {}, 0
         for path in sorted(self.root.glob("*.json")):
             try:
-                record = RunRecord.from_json(json.loads(path.read_bytes()))
+                data = json.loads(path.read_bytes())
+                record = RunRecord.from_json(data)
+                if record.run_id != path.stem == data["run_id"]:
+                    foreign += 1
+                    continue
                 if record.run_id != path.stem:
                     raise ValueError("its name is not the hash of its spec")
             except (ValueError, KeyError, TypeError) as error:
@@ -47,6 +51,11 @@ class Ledger:
                 self.warnings.append(f"set aside a damaged record, its run will be made again: {path.name} ({error})")
                 continue
             found[record.run_id] = record
+        if foreign:
+            self.warnings.append(
+                f"{foreign} records in {self.root} are of another version of mixlab, which trains differently: "
+                "they stay there, and are not used"
+            )
         return found
 
     def write(self, record: RunRecord) -> None:

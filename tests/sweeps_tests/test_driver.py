@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixlab import specs
 from mixlab.config import ProxyConfig
 from mixlab.errors import SweepError
 from mixlab.folder import StudyFolder
@@ -127,6 +128,18 @@ def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) ->
     run_sweep(study_folder, executor, NoTracker(), Listener())
     assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)
+
+
+def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = set(swept_folder.ledger.glob("*.json"))
+    monkeypatch.setattr(specs, "SPEC_VERSION", specs.SPEC_VERSION + 1)
+    ledger = Ledger(swept_folder.ledger)
+    assert not ledger.records()
+    assert ledger.warnings == [
+        f"{len(files)} records in {swept_folder.ledger} are of another version of mixlab, which trains differently: "
+        "they stay there, and are not used"
+    ]
+    assert set(swept_folder.ledger.glob("*.json")) == files
 
 
 def test_a_second_driver_is_refused_and_the_holder_named(study_folder: StudyFolder) -> None:
