@@ -2,8 +2,8 @@
 
     python benchmarks/epoching.py QUICKSTART [--keep 60K] [--seed 0]      # a folder that `mixlab quickstart` made
 
-Of `python` only `--keep` tokens may be trained on, and the rest is what the model is for, beside prose: a domain of
-which the target wants many epochs and the proxies see few. Three answers at 16 times the sweep's largest budget:
+Of `python` only `--keep` tokens may be trained on, and it is most of what the model is for: of such a domain the target
+wants many epochs, and the proxies see few. Three answers at 16 times the sweep's largest budget:
 
     simulated       proxies repeat what the target would (`target.simulate_epochs`), law `auto`
     not simulated   proxies read all there is; `auto`, which charges for repeats as published laws do
@@ -28,12 +28,14 @@ from mixlab.units import parse_quantity
 
 OTHERS = ("prose", "tests", "cpp_headers", "tables")
 PIECE = 2000  # characters
+VALIDATION = 0.4  # of every domain: a twentieth of so little text would be too few to measure a loss on
 STUDY = """
 name: {name}
 seed: {seed}
 domains: {domains}
-objective: {{goal: 0.6, prose: 0.4}}
-mixtures: {{max: {{goal: 0}}, max_epochs: 50}}
+objective: {{python: 0.6, prose: 0.4}}
+corpus: {{validation_fraction: {validation}}}
+mixtures: {{max_epochs: 50}}
 proxies: {{sizes: [14K, 26K, 41K], context: 128, min_tokens_per_param: 1, eval_tokens: 8K}}
 sweep: {{budgets: ["4e9", "8e9", "1.6e10", "3.2e10", "6.4e10"], mixtures: 18, sizes_per_mixture: 2, replicates: 2}}
 target: {{flops: "1.024e12", law: {law}, simulate_epochs: {simulate}}}
@@ -60,10 +62,9 @@ def main() -> None:
             if name == "fresh":
                 shutil.copytree(root / "not-simulated", folder, ignore=shutil.ignore_patterns("recommend*", "verif*"))
             folder.mkdir(exist_ok=True)
-            domains = {domain: str(root / "texts" / f"{domain}.jsonl") for domain in ("python", "goal", *OTHERS)}
-            text = STUDY.format(
-                name=name, seed=options.seed, domains=json.dumps(domains), law=law, simulate=str(simulate).lower()
-            )
+            domains = {domain: str(root / "texts" / f"{domain}.jsonl") for domain in ("python", *OTHERS)}
+            settings = {"name": name, "seed": options.seed, "law": law, "simulate": simulate, "validation": VALIDATION}
+            text = STUDY.format(domains=json.dumps(domains), **settings)
             (folder / "study.yaml").write_text(text)
             for command in ("prepare", "sweep"):
                 mixlab(command, folder)
@@ -71,14 +72,11 @@ def main() -> None:
 
 
 def write_texts(source: Path, target: Path, keep: float, seed: int) -> None:
-    """`python` cut to `keep` bytes for training, the files it has nothing of as `goal`, the others as they are."""
+    """`python` cut to what leaves `keep` bytes for training, the others as they are."""
     target.mkdir()
     texts = {name: read(source / f"{name}.jsonl.gz") for name in ("python", *OTHERS)}
     files = [texts["python"][i] for i in np.random.default_rng(seed).permutation(len(texts["python"]))]
-    wanted = round(keep / 0.95)  # a twentieth goes to validation, which nobody reads: the objective is that of `goal`
-    ends = np.cumsum([len(text) for text in files])
-    last = int(np.searchsorted(ends, wanted))
-    texts |= {"python": ["".join(files[: last + 1])[:wanted]], "goal": files[last + 1 :]}
+    texts["python"] = ["".join(files)[: round(keep / (1 - VALIDATION))]]
     for name, whole in texts.items():
         # Files are few, so they are cut into documents that validation can be drawn from.
         pieces = [text[start : start + PIECE] for text in whole for start in range(0, len(text), PIECE)]
