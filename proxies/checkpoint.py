@@ -81,13 +81,17 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
 def tokens_left(folder: Path, spec: RunSpec) -> int:
     """Tokens that `spec` still has to process, given the trunk that is kept in `folder`.
 
-    Raises:
-        CorpusError: when that is not safetensors.
+    A damaged one counts as none: it is an estimate, and `load_trunk` names the file when the run comes to it.
     """
     path = trunk_path(folder, spec)
-    about = _about(path) if path.exists() else None
-    points = _usable(spec, about) if about is not None else None
-    return spec.trained_tokens if about is None or points is None else spec.tokens_left(about["step"], len(points))
+    if not path.exists():
+        return spec.trained_tokens
+    try:
+        about = _about(path)
+    except CorpusError:
+        return spec.trained_tokens
+    points = _usable(spec, about)
+    return spec.trained_tokens if points is None else spec.tokens_left(about["step"], len(points))
 
 
 def kept_bytes(spec: RunSpec) -> int:

@@ -14,7 +14,7 @@ from proxies.compute import Compute, make_engine, use_one_thread
 from proxies.memory import members_in
 from proxies.native.build import load_library
 
-CUDA_MEMBERS = 64  # at most: more gain nothing, and a sweep has as many of one size only where it is large
+CUDA_MEMBERS = 64  # at most: a sweep seldom has more runs of one size and the same token counts
 CPU_MEMBERS = 3  # more gain little, and a few large jobs leave cores idle at the end
 CPU_TOKENS = 1024  # in a step of a whole stack: beyond that a CPU's caches spill and nothing is gained
 PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure PyTorch's peak

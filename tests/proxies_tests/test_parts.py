@@ -21,7 +21,7 @@ from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture
 from mixlab.shapes import ModelShape
 from mixlab.specs import Recipe, RunSpec
-from proxies.checkpoint import Trunk, load_trunk, save_trunk, trunk_path
+from proxies.checkpoint import Trunk, load_trunk, save_trunk, tokens_left, trunk_path
 from proxies.engine import State
 from proxies.parameters import initial_parameters, packed, parameter_shapes, unpacked
 from proxies.pytorch.functions import cross_entropy, unit_scale
@@ -233,6 +233,7 @@ def test_damaged_checkpoints_are_named(tmp_path: Path, spec: RunSpec) -> None:
     path.write_bytes(bytes(data[: len(data) // 2]))
     with pytest.raises(CorpusError, match="not a whole safetensors file"):
         load_trunk(tmp_path, spec)
+    assert tokens_left(tmp_path, spec) == spec.trained_tokens
 
 
 def test_written_out_derivatives_equal_torchs_own() -> None:
