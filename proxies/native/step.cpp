@@ -55,26 +55,22 @@ inline float dot(const float *a, const float *b, long n) {
 
 inline float inverse_rms(const float *x, long n) { return 1.0f / std::sqrt(dot(x, x, n) / n + EPSILON); }
 
-// In place: x becomes exp(x - log sum exp x), and that logarithm is returned.
-inline float softmax(float *x, long n) {
-    float highest = x[0], sum = 0;
-#pragma omp simd reduction(max : highest)
-    for (long i = 0; i < n; ++i) highest = std::max(highest, x[i]);
-#pragma omp simd reduction(+ : sum)
-    for (long i = 0; i < n; ++i) sum += x[i] = fast_exp(x[i] - highest);
-    const float share = 1.0f / sum;
-#pragma omp simd
-    for (long i = 0; i < n; ++i) x[i] *= share;
-    return highest + std::log(sum);
+inline void clear(float *x, long from, long end) {
+    if (from < end) std::fill(x + from, x + end, 0.0f);
 }
 
-// In squares, so that neither side is walked across its cache lines from end to end.
-void transpose(const float *x, long rows, long columns, float *out) {
-    constexpr long SQUARE = 16;
-    for (long top = 0; top < rows; top += SQUARE)
-        for (long left = 0; left < columns; left += SQUARE)
-            for (long c = left; c < std::min(columns, left + SQUARE); ++c)
-                for (long r = top; r < std::min(rows, top + SQUARE); ++r) out[c * rows + r] = x[r * columns + c];
+// In place: x becomes exp((x - highest) * scale) as far as `valid`, whose sum is returned, and zero up to `end`. Whole
+// vectors only, since a loop that ends between them would go on one by one.
+inline float exponentials(float *x, long valid, long end, float highest, float scale) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (long i = 0; i < padded(valid); ++i) {
+        const float power = fast_exp((x[i] - highest) * scale);
+        x[i] = i < valid ? power : 0.0f;
+        sum += x[i];
+    }
+    clear(x, padded(valid), end);
+    return sum;
 }
 
 class Arena {
@@ -103,7 +99,7 @@ template <class Kind>
 class Model {
     using Element = typename Kind::Element;
 
-    // A matrix at `offset` of the parameters, ready for products with it and with its transpose.
+    // A matrix at `offset` of the parameters, in panels for products with it and with its transpose.
     struct Weight {
         long offset, in, out;
         bool transposed;  // the parameters hold [out][in]: a head tied to the embedding
@@ -121,23 +117,22 @@ class Model {
   public:
     Model(const Shape &shape, const float *cosines, const float *sines)
         : T(shape.context), d(shape.width), f(shape.hidden), V(shape.vocabulary), H(shape.heads), w(d / H),
-          cosines_(cosines), sines_(sines), attention_scale_(1.0f / std::sqrt(float(w))),
-          head_scale_(shape.tied ? 1.0f / d : 1.0f) {
+          scores_row_(padded(T)), logits_row_(padded(V)), cosines_(cosines), sines_(sines),
+          attention_scale_(1.0f / std::sqrt(float(w))), head_scale_(shape.tied ? 1.0f / d : 1.0f) {
         count_ = V * d;
         for (long i = 0; i < shape.depth; ++i) layers_.push_back(layer());
         final_gain_ = gain();
         head_ = shape.tied ? weight(0, d, V, true) : weight(d, V);
-        const long widest = std::max({3 * d, 2 * f, HEAD_ROWS * V / T + 1, d});
-        x_ = memory_.floats(T * d), dx_ = memory_.floats(T * d);
-        unit_ = memory_.floats(T * d), inverse_ = memory_.floats(T);
-        narrow_ = memory_.floats(T * d), dnarrow_ = memory_.floats(T * d);
-        wide_ = memory_.floats(T * widest), hidden_ = memory_.floats(T * f);
-        logits_ = memory_.floats(HEAD_ROWS * V);
-        scores_ = memory_.floats(QUERIES * T), dscores_ = memory_.floats(QUERIES * T);
-        keys_ = memory_.floats(T * w), values_ = memory_.floats(T * w);
+        const long widest = std::max({3 * d, 2 * f, HEAD_ROWS * V / T + 1});
+        for (float **each : {&x_, &dx_, &unit_, &narrow_, &dnarrow_}) *each = memory_.floats(T * d);
+        for (float **each : {&hidden_, &dhidden_}) *each = memory_.floats(T * f);
+        for (float **each : {&scores_, &dscores_}) *each = memory_.floats(QUERIES * scores_row_);
         for (float **each : {&dq_, &dk_, &dv_}) *each = memory_.floats(T * w);
-        left_ = memory_.template elements<Element>(T * widest);
-        right_ = memory_.template elements<Element>(panel_elements(T, widest));
+        inverse_ = memory_.floats(T), wide_ = memory_.floats(T * 3 * d), logits_ = memory_.floats(HEAD_ROWS * logits_row_);
+        left_ = elements(T * std::max(widest, QUERIES));
+        right_ = elements(panel_elements<Single>(T, widest));
+        for (Element **each : {&keys_, &values_}) *each = elements(panel_elements<Kind>(T, w));
+        for (Element **each : {&keys_turned_, &values_turned_}) *each = elements(panel_elements<Kind>(w, T));
     }
 
     long parameters() const { return count_; }
@@ -146,8 +141,8 @@ class Model {
     void load(const float *parameters) {
         parameters_ = parameters;
         for (Layer &layer : layers_)
-            for (Weight *each : {&layer.qkv, &layer.attention_out, &layer.mlp_in, &layer.mlp_out}) pack(*each);
-        pack(head_);
+            for (Weight *each : {&layer.qkv, &layer.attention_out, &layer.mlp_in, &layer.mlp_out}) prepare(*each);
+        prepare(head_);
     }
 
     // Losses of every token after the first, [T]; `gradient` of `share` times their sum is added where it is not null.
@@ -171,15 +166,16 @@ class Model {
     }
 
   private:
+    Element *elements(long count) { return memory_.template elements<Element>(count); }
+
     long gain() {
         count_ += d;
         return count_ - d;
     }
 
     Weight weight(long offset, long in, long out, bool transposed) {
-        return {offset, in, out, transposed,
-                memory_.template elements<Element>(panel_elements(Kind::elements(in), out)),
-                memory_.template elements<Element>(panel_elements(Kind::elements(out), in))};
+        return {offset, in, out, transposed, elements(panel_elements<Kind>(in, out)),
+                elements(panel_elements<Kind>(out, in))};
     }
 
     Weight weight(long in, long out) {
@@ -198,46 +194,54 @@ class Model {
         return l;
     }
 
-    void pack(Weight &weight) {
+    void prepare(Weight &weight) {
         const float *matrix = parameters_ + weight.offset;
+        const long in = weight.in, out = weight.out;
         if (weight.transposed) {
-            Kind::pack_turned(matrix, weight.in, weight.out, weight.forward);
-            Kind::pack(matrix, weight.out, weight.in, weight.backward);
+            pack_turned<Kind>(matrix, in, in, out, weight.forward);
+            pack<Kind>(matrix, in, out, in, weight.backward);
         } else {
-            Kind::pack(matrix, weight.in, weight.out, weight.forward);
-            Kind::pack_turned(matrix, weight.out, weight.in, weight.backward);
+            pack<Kind>(matrix, out, in, out, weight.forward);
+            pack_turned<Kind>(matrix, out, out, in, weight.backward);
         }
     }
 
-    // y (+)= x W for `rows` rows, with a packed matrix of K x N.
-    void project(const float *x, long rows, long K, long N, const Element *packed, float *y, bool add) {
-        const long count = Kind::elements(K);
-        multiply<Kind>(rows, N, count, Kind::left(x, rows, K, left_), {packed, TILE_COLUMNS, count * TILE_COLUMNS}, y, N,
-                       add);
+    // y (+)= x W for `rows` rows, those of y `y_row` apart.
+    void project(const float *x, long rows, const Weight &weight, float *y, long y_row, bool add) {
+        multiply<Kind>(rows, weight.out, weight.in, Kind::left(x, weight.in, rows, weight.in, left_),
+                       panels<Kind>(weight.forward, weight.in), y, y_row, add);
     }
 
-    void project(const float *x, long rows, const Weight &weight, float *y, bool add) {
-        project(x, rows, weight.in, weight.out, weight.forward, y, add);
+    // dx = dy W^T; the rows of dy are `dy_row` apart.
+    void project_back(const float *dy, long dy_row, long rows, const Weight &weight, float *dx) {
+        multiply<Kind>(rows, weight.in, weight.out, Kind::left(dy, dy_row, rows, weight.out, left_),
+                       panels<Kind>(weight.backward, weight.out), dx, weight.in, false);
     }
 
-    // dx = dy W^T, and x^T dy is added to the weight's gradient.
-    void project_backward(const float *x, const float *dy, long rows, const Weight &weight, float *gradient, float *dx) {
-        project(dy, rows, weight.out, weight.in, weight.backward, dx, false);
-        const bool turned = weight.transposed;
-        const float *down = turned ? dy : x, *across = turned ? x : dy;
-        const long M = turned ? weight.out : weight.in, N = turned ? weight.in : weight.out;
-        multiply<Kind>(M, N, Kind::elements(rows), Kind::left_turned(down, rows, M, left_),
-                       Kind::right(across, rows, N, right_), gradient + weight.offset, N, true);
+    // x^T dy is added to the weight's gradient.
+    void add_gradient(const float *x, const float *dy, long dy_row, long rows, const Weight &weight, float *gradient) {
+        const long in = weight.in, out = weight.out;
+        if (weight.transposed)
+            multiply<Kind>(out, in, rows, Kind::left_turned(dy, dy_row, rows, out, left_),
+                           Kind::right(x, in, rows, in, right_), gradient + weight.offset, in, true);
+        else
+            multiply<Kind>(in, out, rows, Kind::left_turned(x, in, rows, in, left_),
+                           Kind::right(dy, dy_row, rows, out, right_), gradient + weight.offset, out, true);
     }
 
     // unit = x / rms(x) by row, and narrow = unit * gain.
     void norm(long gain, float *unit, float *inverse) {
+        const float *gains = parameters_ + gain;
         for (long t = 0; t < T; ++t) {
-            inverse[t] = inverse_rms(x_ + t * d, d);
+            const float *x = x_ + t * d;
+            const float factor = inverse[t] = inverse_rms(x, d);
+            float *y = unit + t * d, *narrow = narrow_ + t * d;
 #pragma omp simd
-            for (long i = 0; i < d; ++i) unit[t * d + i] = x_[t * d + i] * inverse[t];
+            for (long i = 0; i < d; ++i) {
+                y[i] = x[i] * factor;
+                narrow[i] = y[i] * gains[i];
+            }
         }
-        scaled(unit, gain);
     }
 
     // narrow = unit * gain.
@@ -273,6 +277,7 @@ class Model {
     float rotated(const float *x, long t, float scale, float *out) {
         const float inverse = inverse_rms(x, w), factor = inverse * scale;
         const float *cosine = cosines_ + t * w / 2, *sine = sines_ + t * w / 2;
+#pragma omp simd
         for (long i = 0; i < w / 2; ++i) {
             const float first = x[i] * factor, second = x[i + w / 2] * factor;
             out[i] = first * cosine[i] - second * sine[i];
@@ -283,8 +288,9 @@ class Model {
 
     // The gradient of `rotated`'s x, from that of its output and the output itself.
     void rotated_backward(const float *dy, const float *y, long t, float scale, float inverse, float *dx) {
-        const float along = dot(dy, y, w) / w / scale;
+        const float along = dot(dy, y, w) / (w * scale);
         const float *cosine = cosines_ + t * w / 2, *sine = sines_ + t * w / 2;
+#pragma omp simd
         for (long i = 0; i < w / 2; ++i) {
             const float first = (dy[i] * scale - y[i] * along) * inverse;
             const float second = (dy[i + w / 2] * scale - y[i + w / 2] * along) * inverse;
@@ -293,12 +299,9 @@ class Model {
         }
     }
 
-    // A right operand of floats whose rows are `row` apart.
-    static Right<Single> across(const float *x, long row) { return {x, row, TILE_COLUMNS}; }
-
     void attention(Layer &l) {
         norm(l.first_gain, l.first, l.first_inverse);
-        project(narrow_, T, l.qkv, wide_, false);
+        project(narrow_, T, l.qkv, wide_, 3 * d, false);
         for (long t = 0; t < T; ++t)
             for (long h = 0; h < H; ++h) {
                 const float *qkv = wide_ + t * 3 * d + h * w;
@@ -308,41 +311,58 @@ class Model {
                 std::copy_n(qkv + 2 * d, w, l.v + at * w);
             }
         for (long h = 0; h < H; ++h) {
-            transpose(l.k + h * T * w, T, w, keys_);
+            const float *q = l.q + h * T * w, *k = l.k + h * T * w, *v = l.v + h * T * w;
+            const Right<Kind> keys_turned = pack_turned<Kind>(k, w, w, T, keys_turned_);
+            const Right<Kind> values = Kind::right(v, w, T, w, values_);
             for (long from = 0; from < T; from += QUERIES) {
-                const long to = std::min(T, from + QUERIES);
-                multiply<Single>(to - from, to, w, {l.q + (h * T + from) * w, w, 1}, across(keys_, T), scores_, T, false);
-                for (long t = from; t < to; ++t) {
-                    float *row = scores_ + (t - from) * T;
-                    l.log_sum[h * T + t] = softmax(row, t + 1);
-                    std::fill(row + t + 1, row + to, 0.0f);
+                const long to = std::min(T, from + QUERIES), rows = to - from;
+                multiply<Kind>(rows, to, w, Kind::left(q + from * w, w, rows, w, left_), keys_turned, scores_, scores_row_,
+                               false);
+                float shares[QUERIES];
+                for (long t = 0; t < rows; ++t) {
+                    // Queries and keys have unit rms, so that no score exceeds sqrt(w): they need no highest to be
+                    // taken from them.
+                    const float sum = exponentials(scores_ + t * scores_row_, from + t + 1, to, 0.0f, 1.0f);
+                    l.log_sum[h * T + from + t] = std::log(sum);
+                    shares[t] = 1.0f / sum;
                 }
                 float *out = l.mixed + from * d + h * w;
-                multiply<Single>(to - from, w, to, {scores_, T, 1}, across(l.v + h * T * w, w), out, d, false);
+                multiply<Kind>(rows, w, to, Kind::left(scores_, scores_row_, rows, to, left_), values, out, d, false);
+                for (long t = 0; t < rows; ++t)
+#pragma omp simd
+                    for (long i = 0; i < w; ++i) out[t * d + i] *= shares[t];
             }
         }
-        project(l.mixed, T, l.attention_out, x_, true);
+        project(l.mixed, T, l.attention_out, x_, d, true);
     }
 
     void attention_backward(Layer &l, float *gradient) {
-        project_backward(l.mixed, dx_, T, l.attention_out, gradient, dnarrow_);
+        project_back(dx_, d, T, l.attention_out, dnarrow_);
+        add_gradient(l.mixed, dx_, d, T, l.attention_out, gradient);
         for (long h = 0; h < H; ++h) {
             const float *q = l.q + h * T * w, *k = l.k + h * T * w, *v = l.v + h * T * w;
-            transpose(k, T, w, keys_);
-            transpose(v, T, w, values_);
-            std::fill_n(dk_, T * w, 0.0f);
-            std::fill_n(dv_, T * w, 0.0f);
-            for (long from = 0; from < T; from += QUERIES) {
+            const Right<Kind> keys = Kind::right(k, w, T, w, keys_);
+            const Right<Kind> keys_turned = pack_turned<Kind>(k, w, w, T, keys_turned_);
+            const Right<Kind> values_turned = pack_turned<Kind>(v, w, w, T, values_turned_);
+            // From the last block, which sees every key and so begins the sums over queries.
+            for (long from = (T - 1) / QUERIES * QUERIES; from >= 0; from -= QUERIES) {
                 const long to = std::min(T, from + QUERIES), rows = to - from;
-                const float *dout = dnarrow_ + from * d + h * w;
-                multiply<Single>(rows, to, w, {q + from * w, w, 1}, across(keys_, T), scores_, T, false);
-                multiply<Single>(rows, to, w, {dout, d, 1}, across(values_, T), dscores_, T, false);
-                for (long t = from; t < to; ++t)
-                    softmax_backward(t + 1, to, l.log_sum[h * T + t], scores_ + (t - from) * T,
-                                     dscores_ + (t - from) * T);
-                multiply<Single>(rows, w, to, {dscores_, T, 1}, across(k, w), dq_ + from * w, w, false);
-                multiply<Single>(to, w, rows, {dscores_, 1, T}, across(q + from * w, w), dk_, w, true);
-                multiply<Single>(to, w, rows, {scores_, 1, T}, across(dout, d), dv_, w, true);
+                const float *out = l.mixed + from * d + h * w, *dout = dnarrow_ + from * d + h * w;
+                const float *queries = q + from * w, *log_sums = l.log_sum + h * T + from;
+                multiply<Kind>(rows, to, w, Kind::left(queries, w, rows, w, left_), keys_turned, scores_, scores_row_,
+                               false);
+                multiply<Kind>(rows, to, w, Kind::left(dout, d, rows, w, left_), values_turned, dscores_, scores_row_,
+                               false);
+                for (long t = 0; t < rows; ++t)
+                    softmax_backward(from + t + 1, to, log_sums[t], dot(out + t * d, dout + t * d, w),
+                                     scores_ + t * scores_row_, dscores_ + t * scores_row_);
+                multiply<Kind>(rows, w, to, Kind::left(dscores_, scores_row_, rows, to, left_), keys, dq_ + from * w, w,
+                               false);
+                const bool add = to < T;
+                multiply<Kind>(to, w, rows, Kind::left_turned(dscores_, scores_row_, rows, to, left_),
+                               Kind::right(queries, w, rows, w, right_), dk_, w, add);
+                multiply<Kind>(to, w, rows, Kind::left_turned(scores_, scores_row_, rows, to, left_),
+                               Kind::right(dout, d, rows, w, right_), dv_, w, add);
             }
             for (long t = 0; t < T; ++t) {
                 float *out = wide_ + t * 3 * d + h * w;
@@ -353,56 +373,54 @@ class Model {
             }
         }
         scaled(l.first, l.first_gain);
-        project_backward(narrow_, wide_, T, l.qkv, gradient, dnarrow_);
+        project_back(wide_, 3 * d, T, l.qkv, dnarrow_);
+        add_gradient(narrow_, wide_, 3 * d, T, l.qkv, gradient);
         norm_backward(l.first_gain, l.first, l.first_inverse, gradient, true);
     }
 
-    // Scores become probabilities and `dscores`, the gradient of those, becomes that of the scores.
-    static void softmax_backward(long valid, long end, float log_sum, float *scores, float *dscores) {
-        float along = 0;
-#pragma omp simd reduction(+ : along)
-        for (long i = 0; i < valid; ++i) {
-            scores[i] = fast_exp(scores[i] - log_sum);
-            along += scores[i] * dscores[i];
-        }
+    // Scores become probabilities and `dscores`, the gradient of those, becomes that of the scores; `along` is the sum
+    // of the products of both, which is that of the output and its gradient. Zero from `valid` to `end`.
+    static void softmax_backward(long valid, long end, float log_sum, float along, float *scores, float *dscores) {
 #pragma omp simd
-        for (long i = 0; i < valid; ++i) dscores[i] = scores[i] * (dscores[i] - along);
-        std::fill(scores + valid, scores + end, 0.0f);
-        std::fill(dscores + valid, dscores + end, 0.0f);
+        for (long i = 0; i < padded(valid); ++i) {
+            const float share = fast_exp(scores[i] - log_sum);
+            scores[i] = i < valid ? share : 0.0f;
+            dscores[i] = i < valid ? share * (dscores[i] - along) : 0.0f;
+        }
+        clear(scores, padded(valid), end);
+        clear(dscores, padded(valid), end);
     }
 
     void mlp(Layer &l) {
         norm(l.second_gain, l.second, l.second_inverse);
-        project(narrow_, T, l.mlp_in, l.inner, false);
+        project(narrow_, T, l.mlp_in, l.inner, 2 * f, false);
         for (long t = 0; t < T; ++t) {
             const float *gate = l.inner + t * 2 * f, *up = gate + f;
+            float *hidden = hidden_ + t * f;
 #pragma omp simd
-            for (long i = 0; i < f; ++i) hidden_[t * f + i] = gate[i] * sigmoid(gate[i]) * up[i];
+            for (long i = 0; i < f; ++i) hidden[i] = gate[i] * sigmoid(gate[i]) * up[i];
         }
-        project(hidden_, T, l.mlp_out, x_, true);
+        project(hidden_, T, l.mlp_out, x_, d, true);
     }
 
     void mlp_backward(Layer &l, float *gradient) {
+        project_back(dx_, d, T, l.mlp_out, dhidden_);
+        // Gate and up, needed no more, become their gradients, and the hidden channels are made again on the way.
         for (long t = 0; t < T; ++t) {
-            const float *gate = l.inner + t * 2 * f, *up = gate + f;
-#pragma omp simd
-            for (long i = 0; i < f; ++i) hidden_[t * f + i] = gate[i] * sigmoid(gate[i]) * up[i];
-        }
-        project_backward(hidden_, dx_, T, l.mlp_out, gradient, wide_);
-        // The gradient of the hidden channels, [T][f] in `wide`, goes to `hidden` and from there to gate and up.
-        std::copy_n(wide_, T * f, hidden_);
-        for (long t = 0; t < T; ++t) {
-            const float *gate = l.inner + t * 2 * f, *up = gate + f, *dy = hidden_ + t * f;
-            float *out = wide_ + t * 2 * f;
+            float *gate = l.inner + t * 2 * f, *up = gate + f, *hidden = hidden_ + t * f;
+            const float *dhidden = dhidden_ + t * f;
 #pragma omp simd
             for (long i = 0; i < f; ++i) {
-                const float open = sigmoid(gate[i]);
-                out[i] = dy[i] * up[i] * open * (1.0f + gate[i] * (1.0f - open));
-                out[i + f] = dy[i] * gate[i] * open;
+                const float open = sigmoid(gate[i]), passed = gate[i] * open;
+                hidden[i] = passed * up[i];
+                gate[i] = dhidden[i] * up[i] * (open + passed * (1.0f - open));
+                up[i] = dhidden[i] * passed;
             }
         }
+        add_gradient(hidden_, dx_, d, T, l.mlp_out, gradient);
         scaled(l.second, l.second_gain);
-        project_backward(narrow_, wide_, T, l.mlp_in, gradient, dnarrow_);
+        project_back(l.inner, 2 * f, T, l.mlp_in, dnarrow_);
+        add_gradient(narrow_, l.inner, 2 * f, T, l.mlp_in, gradient);
         norm_backward(l.second_gain, l.second, l.second_inverse, gradient, true);
     }
 
@@ -410,25 +428,30 @@ class Model {
         norm(final_gain_, unit_, inverse_);
         for (long from = 0; from < T; from += HEAD_ROWS) {
             const long rows = std::min(HEAD_ROWS, T - from);
-            project(narrow_ + from * d, rows, head_, logits_, false);
+            project(narrow_ + from * d, rows, head_, logits_, logits_row_, false);
             for (long t = 0; t < rows; ++t) {
-                float *row = logits_ + t * V;
-#pragma omp simd
-                for (long i = 0; i < V; ++i) row[i] *= head_scale_;
-                const float wanted = row[targets[from + t]];
-                losses[from + t] = softmax(row, V) - wanted;
+                float *row = logits_ + t * logits_row_, highest = row[0];
+                const long target = targets[from + t];
+                const float wanted = row[target];
+#pragma omp simd reduction(max : highest)
+                for (long i = 0; i < V; ++i) highest = std::max(highest, row[i]);
+                const float sum = exponentials(row, V, V, highest, head_scale_);
+                losses[from + t] = (highest - wanted) * head_scale_ + std::log(sum);
                 if (gradient == nullptr) continue;
-                row[targets[from + t]] -= 1.0f;
+                const float scale = share * head_scale_, by = scale / sum;
 #pragma omp simd
-                for (long i = 0; i < V; ++i) row[i] *= share * head_scale_;
+                for (long i = 0; i < logits_row_; ++i) row[i] *= by;
+                row[target] -= scale;
             }
-            if (gradient != nullptr)
-                project_backward(narrow_ + from * d, logits_, rows, head_, gradient, dnarrow_ + from * d);
+            if (gradient == nullptr) continue;
+            project_back(logits_, logits_row_, rows, head_, dnarrow_ + from * d);
+            add_gradient(narrow_ + from * d, logits_, logits_row_, rows, head_, gradient);
         }
         if (gradient != nullptr) norm_backward(final_gain_, unit_, inverse_, gradient, false);
     }
 
     const long T, d, f, V, H, w;
+    const long scores_row_, logits_row_;  // floats from one row to the next
     const float *cosines_, *sines_;
     const float attention_scale_, head_scale_;
     long count_, final_gain_;
@@ -436,9 +459,9 @@ class Model {
     std::vector<Layer> layers_;
     Weight head_;
     const float *parameters_ = nullptr;
-    float *x_, *dx_, *unit_, *inverse_, *narrow_, *dnarrow_, *wide_, *hidden_, *logits_, *scores_, *dscores_;
-    float *keys_, *values_, *dq_, *dk_, *dv_;
-    Element *left_, *right_;
+    float *x_, *dx_, *unit_, *inverse_, *narrow_, *dnarrow_, *wide_, *hidden_, *dhidden_, *logits_;
+    float *scores_, *dscores_, *dq_, *dk_, *dv_;
+    Element *left_, *right_, *keys_, *keys_turned_, *values_, *values_turned_;
 };
 
 // One update of proxies.optim.AdamW; `step` counts from 0.
