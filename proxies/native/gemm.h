@@ -182,7 +182,10 @@ struct Brain {
 
     static Bits along(const float *x, long count) {
         Vector even = {}, odd = {};
-        for (long i = 0; i < std::min<long>(count, 2 * LANES); ++i) (i % 2 ? odd : even)[i / 2] = x[i];
+        for (long i = 0; i < LANES; ++i) {
+            if (2 * i < count) even[i] = x[2 * i];
+            if (2 * i + 1 < count) odd[i] = x[2 * i + 1];
+        }
         return pairs(even, odd);
     }
 

@@ -41,7 +41,8 @@ inline float fast_exp(float x) {
     power = power * rest + 2.4022650696e-1f;
     power = power * rest + 6.9314718056e-1f;
     power = power * rest + 1.0f;
-    return __builtin_bit_cast(float, __builtin_bit_cast(int32_t, power) + (static_cast<int32_t>(whole) << 23));
+    const uint32_t exponent = static_cast<int32_t>(whole);
+    return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, power) + (exponent << 23));
 }
 
 inline float sigmoid(float x) { return 1.0f / (1.0f + fast_exp(std::min(-x, 87.0f))); }
