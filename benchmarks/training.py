@@ -44,7 +44,7 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 CORES = os.cpu_count() or 1
 TEXT_BYTES = 8_000_000
-TRAIN_TOKENS = {"50K": 6e5, "200K": 6e5, "1M": 3e5, "10M": 6e4}  # by size, of one run
+TRAIN_TOKENS = {"50K": 6e5, "200K": 3e5, "1M": 75e3, "10M": 12e3}  # by size, of one run: seconds, not more
 CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the longest budget
 
 
@@ -95,7 +95,7 @@ def runs(options: argparse.Namespace, shares: Sequence[float] = (1.0,)) -> None:
         print(f"{options.runs} runs of {len(shares)} budget(s), batch {options.batch} x {CONTEXT}, {CORES} cores")
         print(f"{'size':>5} {'who':>16} {'how':>12} {'seconds':>8} {'of mixlab':>10} {'loss (sd)':>16}")
         for size in options.sizes:
-            longest = TRAIN_TOKENS.get(size, 3e5) * options.length
+            longest = TRAIN_TOKENS.get(size, 75e3) * options.length
             ours, losses = timed(lambda s=size, t=longest: mixlab(corpus, s, t, shares, options))
             show(size, "mixlab", f"{CORES} workers", ours, ours, losses)
             for peer in options.peers:
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=16)
+    parser.add_argument("--runs", type=int, help="default: 16, and 4 of five budgets each")
     parser.add_argument("--length", type=float, default=1.0, help="times the tokens of a run")
     parser.add_argument("--peers", nargs="+", default=list(PEERS))
     parser.add_argument("--together", nargs="+", type=int, default=[1, CORES], help="a peer's processes at a time")
@@ -241,6 +241,7 @@ def main() -> None:
         "cuda": ["1M", "10M", "100M"],
     }
     options.sizes = options.sizes or defaults.get(options.part, [])
+    options.runs = options.runs or (4 if options.part == "curves" else 16)
     if options.part == "curves":
         runs(options, CURVE)
     else:
