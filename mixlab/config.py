@@ -7,7 +7,7 @@ follow. Quantities may be written as in `mixlab.units` ("1e12", "150K").
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -94,7 +94,8 @@ class SpaceConfig(Section):
 
     Attributes:
         prior: the mixture that the design is drawn around: `proportional`, `uniform`, or weights.
-        min, max: bounds on single weights.
+        min, max: bounds on single weights. A domain whose maximum is 0 is for evaluation alone: it has losses, and may
+            be in the objective, but is in no mixture.
         max_epochs: how often a domain may be repeated in one run.
     """
 
@@ -107,6 +108,31 @@ class SpaceConfig(Section):
     def _prior_sums_to_one(self) -> SpaceConfig:
         if isinstance(self.prior, dict):
             _check_sum("prior", self.prior)
+        return self
+
+    @property
+    def evaluation_only(self) -> frozenset[str]:
+        """The domains that are never trained on."""
+        return frozenset(name for name, highest in self.max.items() if highest == 0)
+
+    def bounds(self, domains: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
+        """Smallest and largest weights, of those of `domains` that have any."""
+        lower, upper = (
+            {name: bound for name, bound in bounds.items() if name in domains} for bounds in (self.min, self.max)
+        )
+        return lower, upper
+
+    @model_validator(mode="after")
+    def _evaluation_only_is_not_trained(self) -> SpaceConfig:
+        prior = self.prior if isinstance(self.prior, dict) else {}
+        for where, weights in (("min", self.min), ("prior", prior)):
+            for name in self.evaluation_only:
+                if weight := weights.get(name):
+                    raise refusal(
+                        f"`{name}` is for evaluation alone (its maximum is 0), but has {weight:g} here",
+                        f"take it out here, or raise its maximum in mixtures.max.{name}",
+                        f"{where}.{name}",
+                    )
         return self
 
 
@@ -240,7 +266,19 @@ class StudyConfig(Section):
                     raise refusal(f"there is no domain `{name}`", hint, f"{where}.{name}")
         if self.objective is not None:
             _check_sum("objective", self.objective)
+        if len(self.trained) < 2:
+            raise refusal(
+                "a mixture needs two or more domains that may be trained on, but "
+                f"{', '.join(sorted(self.mixtures.evaluation_only))} may not: their maximum is 0",
+                "raise a maximum",
+                "mixtures.max",
+            )
         return self
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The domains that mixtures are made of: all but those for evaluation alone."""
+        return tuple(name for name in self.domains if name not in self.mixtures.evaluation_only)
 
     @property
     def objective_weights(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ renormalised, left out or assumed on the way is said in `notes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -217,7 +217,10 @@ def load_runs(path: str | Path) -> RunTable:
 
 
 def records_to_table(
-    records: Iterable[RunRecord], objective: Mapping[str, float], unique_tokens: Mapping[str, float]
+    records: Iterable[RunRecord],
+    objective: Mapping[str, float],
+    unique_tokens: Mapping[str, float],
+    evaluation_only: Collection[str] = (),
 ) -> RunTable:
     """One row per finished point, with realised mixture weights.
 
@@ -225,10 +228,15 @@ def records_to_table(
         records: of any status; the points that a diverged run finished before are not used.
         objective: weights over evaluation domains; their sum of losses is the column `loss`.
         unique_tokens: training tokens available by domain.
+        evaluation_only: domains that no mixture may hold; they have no `mix.` column, unless a run was trained on them
+            all the same.
 
     Raises:
         RunTableError: when no run has finished.
     """
+    records = list(records)
+    trained = {name for record in records for point in record.points for name, count in point.realised.items() if count}
+    left_out = set(evaluation_only) - trained
     rows = []
     unfinished = 0
     for record in records:
@@ -238,6 +246,7 @@ def records_to_table(
         spec = record.spec
         for point in record.points:
             total = sum(point.realised.values())
+            supply = {**unique_tokens, **dict(spec.pools)}
             rows.append(
                 {
                     "run_id": record.run_id,
@@ -245,12 +254,12 @@ def records_to_table(
                     "params_non_embed": spec.shape.params_non_embed,
                     "tokens": point.tokens,
                     "flops": point.flops,
-                    **{f"mix.{name}": count / total for name, count in point.realised.items()},
+                    **{f"mix.{name}": n / total for name, n in point.realised.items() if name not in left_out},
                     "loss": sum(weight * point.losses[name] for name, weight in objective.items()),
                     **{f"loss.{name}": value for name, value in point.losses.items()},
                     **{f"bpb.{name}": value for name, value in point.bits_per_byte.items()},
                     **{f"stderr.{name}": value for name, value in point.errors.items()},
-                    **{f"unique.{name}": float(count) for name, count in {**unique_tokens, **dict(spec.pools)}.items()},
+                    **{f"unique.{name}": float(n) for name, n in supply.items() if name not in left_out},
                     "seed": spec.seed,
                     "learning_rate": spec.recipe.learning_rate,
                     "batch_tokens": spec.batch_tokens(spec.steps(point.tokens) - 1),

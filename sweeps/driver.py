@@ -191,7 +191,7 @@ def write_runs(folder: StudyFolder, study: Study, records: Iterable[RunRecord]) 
 def study_table(study: Study, records: Iterable[RunRecord]) -> RunTable:
     """The run table of a study's records."""
     unique = {domain.name: domain.unique_tokens for domain in study.inventory.domains}
-    return records_to_table(records, study.config.objective_weights, unique)
+    return records_to_table(records, study.config.objective_weights, unique, study.config.mixtures.evaluation_only)
 
 
 def objective_loss(study: Study, record: RunRecord) -> float:

@@ -59,7 +59,8 @@ class Study:
         shapes = ladder(list(proxies.sizes), inventory.vocab_size, proxies.context, proxies.tied)
         budgets = sorted(config.sweep.budgets)
         tokens = tuple(_affordable(shape, budgets, proxies.min_tokens_per_param) for shape in shapes)
-        space = MixtureSpace(inventory.domains, config.mixtures.min, config.mixtures.max, config.mixtures.max_epochs)
+        trained = tuple(domain for domain in inventory.domains if domain.name in config.trained)
+        space = MixtureSpace(trained, *config.mixtures.bounds(config.trained), config.mixtures.max_epochs)
         longest = max(counts[-1] for counts in tokens)
         space.bounds(longest)
         prior = config.mixtures.prior
@@ -69,7 +70,7 @@ class Study:
             mixture = space.proportional(longest)
         else:
             assert not isinstance(prior, str)
-            mixture = Mixture.normalized(prior)
+            mixture = Mixture.normalized({name: weight for name, weight in prior.items() if name in config.trained})
         study = cls(config, inventory, tuple(shapes), tokens, space, mixture)
         study._check_lengths()
         return study
@@ -117,7 +118,7 @@ class Study:
             return ()
         longest = min(target.expected_tokens, self.space.most_tokens())
         pools = []
-        for domain in self.inventory.domains:
+        for domain in self.space.domains:
             read = mixture.get(domain.name, 0.0) * tokens
             supply = self.config.domains[domain.name].supply or domain.unique_tokens
             pool = math.ceil(max(supply * tokens / longest, read / self.config.mixtures.max_epochs))

@@ -83,7 +83,10 @@ def load_problem(
     if where:
         table = table.where(where)
     config = StudyFolder.open(runs).config if Path(runs).is_dir() else None
-    stated = {} if config is None else {name: domain.supply for name, domain in config.domains.items()}
+    stated = {}
+    if config is not None:
+        # A domain for evaluation alone has no column, and no supply that matters.
+        stated = {name: domain.supply for name, domain in config.domains.items() if name in table.domains}
     unique = {**{name: tokens for name, tokens in stated.items() if tokens is not None}, **(unique or {})}
     supply = _supply(table, unique)
     space = _space(table, config, supply, max_epochs, lower or {}, upper or {})
@@ -172,7 +175,8 @@ def _space(
     for name in (*lower, *upper):
         _require_domain(name, table.domains)
     if config is not None:
-        lower, upper = {**config.mixtures.min, **lower}, {**config.mixtures.max, **upper}
+        least, most = config.mixtures.bounds(table.domains)
+        lower, upper = {**least, **lower}, {**most, **upper}
         max_epochs = max_epochs or config.mixtures.max_epochs
     domains = tuple(Domain(name, supply[name]) for name in table.domains)
     known = any(math.isfinite(value) for value in supply.values())
@@ -193,7 +197,7 @@ def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:
     except InfeasibleError:
         return None
     assert isinstance(config.mixtures.prior, dict)
-    return Mixture.normalized(config.mixtures.prior)
+    return Mixture.normalized({name: weight for name, weight in config.mixtures.prior.items() if name in space.names})
 
 
 def cost_of(table: RunTable) -> Cost:

@@ -51,6 +51,16 @@ def test_short_forms_and_quantities(tmp_path: Path) -> None:
             r":6: `mixtures.prior`: the weights must sum to 1",
             "correct",
         ),
+        (
+            "mixtures: {max: {code: 0}}",
+            "study.yaml:6: `mixtures.max`: a mixture needs two or more domains that .* but code may not",
+            "raise a maximum",
+        ),
+        (
+            "mixtures: {max: {code: 0}, prior: {web: .5, code: .5}}",
+            r"study.yaml:6: `mixtures.prior.code`: `code` is for evaluation alone .* but has 0.5 here",
+            "take it out here",
+        ),
         ("mixtures: {prior: proportinal}", "study.yaml:6: `mixtures.prior`: .*'uniform', but got 'proportinal'", None),
         ("name: t", "study.yaml:6: key `name` stands twice", "keep one"),
         ("seed: !!python/object:os.system x", "study.yaml:6: tag .* is not allowed", "remove the tag"),

@@ -17,8 +17,11 @@ import pytest
 
 from mixlab import specs
 from mixlab.config import ProxyConfig
+from mixlab.corpus.prepare import prepare_corpus
 from mixlab.errors import SweepError
 from mixlab.folder import StudyFolder
+from mixlab.search.problem import load_problem
+from mixlab.search.recommend import recommend
 from mixlab.specs import RunRecord
 from proxies.compute import Compute, resolve_compute
 from sweeps.driver import Watcher, first_specs, open_study, run_sweep
@@ -128,6 +131,29 @@ def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) ->
     run_sweep(study_folder, executor, NoTracker(), Listener())
     assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)
+
+
+def test_a_domain_for_evaluation_alone_is_in_the_objective_and_in_no_mixture(study_folder: StudyFolder) -> None:
+    # What is asked for is like one of three domains, and more than half of the objective.
+    lines = (study_folder.root / "words.jsonl").read_text().replace('"words-', '"goal-').replace("alpha", "omega")
+    (study_folder.root / "goal.jsonl").write_text(lines)
+    text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 100, max: {goal: 0}")
+    text = text.replace("  noise: noise.jsonl\n", "  noise: noise.jsonl\n  goal: goal.jsonl\n")
+    text = text.replace("{count: 0.6, words: 0.4}", "{goal: 0.6, count: 0.4}")
+    study_folder.config_file.write_text(text + "target: {flops: 4e9, law: effective-data}\n")
+    folder = StudyFolder.open(study_folder.root)
+    prepare_corpus(folder)
+    records = sweep(folder)
+    assert all("goal" not in record.spec.mixture for record in records)
+    frame = table(folder)
+    assert [name for name in frame if name.startswith("mix.")] == ["mix.count", "mix.words", "mix.noise"]
+    assert np.allclose(frame["loss"], 0.6 * frame["loss.goal"] + 0.4 * frame["loss.count"])
+    problem = load_problem(folder.root)
+    answer = recommend(
+        problem.fit(), problem.space, 4e9, cost=problem.cost, observed=problem.table, prior=problem.prior
+    )
+    assert set(answer.mixture) == {"count", "words", "noise"}
+    assert answer.mixture["words"] > answer.mixture["noise"]
 
 
 def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
