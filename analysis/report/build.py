@@ -89,8 +89,10 @@ def outcome(verification: Mapping[str, Any]) -> dict[str, Any]:
         return {"heading": f"{winner} beat the recommended mixture", "good": False}
     if max(differences, default=0.0) <= floor:
         heading = "no mixture can be told from the recommended one"
-    elif winner == "recommended":
+    elif min(differences) > floor:
         heading = "the recommended mixture won"
+    elif winner == "recommended":
+        heading = "the recommended mixture came first, not by more than noise"
     else:
         heading = f"{winner} and the recommended mixture cannot be told apart"
     if not verification["interval_held"]:

@@ -86,19 +86,23 @@ def test_every_run_is_listed(picture: Picture) -> None:
     assert listed["left_out"] == 0
 
 
-def proof(difference: float, held: bool = True, winner: str = "recommended") -> dict[str, Any]:
+def proof(difference: float, held: bool = True, winner: str = "recommended", second: float = 0.03) -> dict[str, Any]:
     return {
         "noise_floor": 0.02,
         "winner": winner,
         "interval_held": held,
-        "beats": {"uniform": {"difference": difference}, "best_observed": {"difference": 0.001}},
+        "beats": {"uniform": {"difference": difference}, "best_observed": {"difference": second}},
     }
 
 
 def test_defeat_and_a_draw_are_said() -> None:
     assert outcome(proof(0.1)) == {"heading": "the recommended mixture won", "good": True}
     assert outcome(proof(-0.1, winner="uniform")) == {"heading": "uniform beat the recommended mixture", "good": False}
-    assert outcome(proof(0.01))["heading"] == "no mixture can be told from the recommended one"
+    close = outcome(proof(0.1, second=0.001))
+    assert close == {"heading": "the recommended mixture came first, not by more than noise", "good": True}
+    assert outcome(proof(0.01, second=0.001))["heading"] == "no mixture can be told from the recommended one"
+    behind = outcome(proof(0.1, winner="best_observed", second=-0.01))
+    assert behind["heading"] == "best observed and the recommended mixture cannot be told apart"
     missed = outcome(proof(0.1, held=False))
     assert missed == {"heading": "the recommended mixture won, but its loss was not predicted well", "good": False}
 
