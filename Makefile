@@ -25,7 +25,7 @@ lint: $(DEV_STAMP)
 
 check: lint test  ## what CI runs
 
-bench-training: $(BENCH_STAMP)  ## steps and whole processes beside the loops that people write; 40 minutes
+bench-training: $(BENCH_STAMP)  ## steps and whole processes beside the loops that people write; an hour
 	$(BIN)/python benchmarks/training.py steps $(ARGS)
 	$(BIN)/python benchmarks/training.py runs $(ARGS)
 	$(BIN)/python benchmarks/training.py curves $(ARGS)
