@@ -214,11 +214,15 @@ def export(
 
 
 def _document_lengths(folder: StudyFolder) -> dict[str, float]:
-    """Mean tokens per document by domain, from the study's inventory."""
+    """Mean tokens per document of every domain that is trained on, from the study's inventory."""
     from mixlab.corpus.inventory import Inventory
 
     shards = Inventory.load(folder.corpus).shards
-    return {name: (facts.train_tokens + facts.validation_tokens) / facts.documents for name, facts in shards.items()}
+    return {
+        name: (facts.train_tokens + facts.validation_tokens) / facts.documents
+        for name, facts in shards.items()
+        if name in folder.config.trained
+    }
 
 
 def _parse_paths(values: tuple[str, ...]) -> dict[str, str]:

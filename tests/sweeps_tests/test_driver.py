@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from mixlab import specs
 from mixlab.config import ProxyConfig
 from mixlab.corpus.prepare import prepare_corpus
 from mixlab.errors import SweepError
-from mixlab.folder import StudyFolder
+from mixlab.export import export
+from mixlab.folder import StudyFolder, write_json
 from mixlab.search.problem import load_problem
 from mixlab.search.recommend import recommend
 from mixlab.specs import RunRecord
@@ -154,6 +156,10 @@ def test_a_domain_for_evaluation_alone_is_in_the_objective_and_in_no_mixture(stu
     )
     assert set(answer.mixture) == {"count", "words", "noise"}
     assert answer.mixture["words"] > answer.mixture["noise"]
+    write_json(folder.recommendation, {"mixture": answer.mixture})
+    exported = CliRunner().invoke(export, [str(folder.root), "--to", "megatron"], catch_exceptions=False)
+    assert exported.exit_code == 0
+    assert "goal" not in exported.stdout
 
 
 def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
