@@ -86,7 +86,7 @@ def load_problem(
     stated = {}
     if config is not None:
         # A domain for evaluation alone has no column, and no supply that matters.
-        stated = {name: domain.supply for name, domain in config.domains.items() if name in table.domains}
+        stated = {name: domain.supply for name, domain in config.domains.items() if name in config.trained}
     unique = {**{name: tokens for name, tokens in stated.items() if tokens is not None}, **(unique or {})}
     supply = _supply(table, unique)
     space = _space(table, config, supply, max_epochs, lower or {}, upper or {})
@@ -175,7 +175,8 @@ def _space(
     for name in (*lower, *upper):
         _require_domain(name, table.domains)
     if config is not None:
-        least, most = config.mixtures.bounds(table.domains)
+        # One that was trained on before it became a domain for evaluation alone has a column, and keeps its maximum of 0.
+        least, most = config.mixtures.bounds({*config.trained, *table.domains})
         lower, upper = {**least, **lower}, {**most, **upper}
         max_epochs = max_epochs or config.mixtures.max_epochs
     domains = tuple(Domain(name, supply[name]) for name in table.domains)
@@ -197,7 +198,9 @@ def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:
     except InfeasibleError:
         return None
     assert isinstance(config.mixtures.prior, dict)
-    return Mixture.normalized({name: weight for name, weight in config.mixtures.prior.items() if name in space.names})
+    return Mixture.normalized(
+        {name: weight for name, weight in config.mixtures.prior.items() if name in config.trained}
+    )
 
 
 def cost_of(table: RunTable) -> Cost:
