@@ -175,7 +175,7 @@ def _space(
     for name in (*lower, *upper):
         _require_domain(name, table.domains)
     if config is not None:
-        # One that was trained on before it became a domain for evaluation alone has a column, and keeps its maximum of 0.
+        # A domain for evaluation alone that was trained on before has a column, and keeps its maximum of 0.
         least, most = config.mixtures.bounds({*config.trained, *table.domains})
         lower, upper = {**least, **lower}, {**most, **upper}
         max_epochs = max_epochs or config.mixtures.max_epochs

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from mixlab import specs
 from mixlab.config import ProxyConfig
 from mixlab.corpus.prepare import prepare_corpus
-from mixlab.errors import SweepError
+from mixlab.errors import ConfigError, SweepError
 from mixlab.export import export
 from mixlab.folder import StudyFolder, write_json
 from mixlab.search.problem import load_problem
@@ -160,6 +160,14 @@ def test_a_domain_for_evaluation_alone_is_in_the_objective_and_in_no_mixture(stu
     exported = CliRunner().invoke(export, [str(folder.root), "--to", "megatron"], catch_exceptions=False)
     assert exported.exit_code == 0
     assert "goal" not in exported.stdout
+
+
+def test_a_domain_added_after_the_sweep_is_not_left_out_in_silence(swept_folder: StudyFolder) -> None:
+    text = swept_folder.config_file.read_text()
+    added = "  noise: noise.jsonl\n  late: {paths: words.jsonl, supply: 1e6}\n"
+    swept_folder.config_file.write_text(text.replace("  noise: noise.jsonl\n", added))
+    with pytest.raises(ConfigError, match="the table has no domain `late`"):
+        load_problem(swept_folder.root)
 
 
 def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
