@@ -20,7 +20,7 @@ LINES = "".join(json.dumps({"text": f"document {i} " * 20, "id": f"d-{i}"}) + "\
 def mixlab(*args: str, cwd: Path, columns: int = 120) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": str(columns)}
     command = [sys.executable, "-m", "mixlab", *args]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 def refused(result: subprocess.CompletedProcess[str], code: int, message: str, hint: str = "hint: ") -> None:

@@ -29,10 +29,8 @@ def test_quickstart_proves_its_answer_and_survives_a_kill(tmp_path: Path) -> Non
         start_new_session=True,
     )
     study = tmp_path / "study"
-    deadline = time.monotonic() + 600
     while len(list((study / "ledger").glob("*.json"))) < 3:
         assert first.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.5)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()

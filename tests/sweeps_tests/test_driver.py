@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +25,7 @@ from mixlab.search.recommend import recommend
 from mixlab.specs import RunRecord
 from proxies.compute import Compute, resolve_compute
 from sweeps.driver import Watcher, first_specs, open_study, run_sweep
-from sweeps.executors.base import Event, Finished, Job, Progress, Restarted
+from sweeps.executors.base import Event, Finished, Job, Restarted
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
 from sweeps.study import MixtureStudy
@@ -64,21 +62,40 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
     pd.testing.assert_frame_equal(table(study_folder), frame)
 
 
+# A driver that is killed when its third record is in the ledger, however fast the machine is.
+KILLED_DRIVER = """
+import os, signal, sys
+from mixlab.config import ProxyConfig
+from mixlab.folder import StudyFolder
+from proxies.compute import resolve_compute
+from sweeps.driver import Watcher, run_sweep
+from sweeps.executors.local import LocalExecutor
+from sweeps.tracking import NoTracker
+
+class Killer(Watcher):
+    left = 3
+
+    def finished(self, record):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    folder = StudyFolder.open(sys.argv[1])
+    executor = LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig()), folder.checkpoints)
+    run_sweep(folder, executor, NoTracker(), Killer())
+"""
+
+
 def test_a_killed_driver_goes_on_to_the_same_table(
     study_folder: StudyFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    command = [sys.executable, "-m", "mixlab", "sweep", str(study_folder.root)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(study_folder.ledger.glob("*.json"))) < 3 and time.monotonic() < deadline:
-        assert process.poll() is None, "the sweep ended before it could be killed"
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([sys.executable, "-c", KILLED_DRIVER, str(study_folder.root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
     kept = {path.name: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
     assert 3 <= len(kept) < len(first_specs(open_study(study_folder)))
-    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "mixlab", "sweep", str(study_folder.root)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     for name, stamp in kept.items():
         assert (study_folder.ledger / name).stat().st_mtime_ns == stamp
     resumed = table(study_folder)
@@ -90,28 +107,30 @@ def test_a_killed_driver_goes_on_to_the_same_table(
     pd.testing.assert_frame_equal(resumed, table(whole))
 
 
+class KillsItsFirstWorker(LocalExecutor):
+    """Stops its first worker before a job is handed to it, so that the kill comes before the job can end."""
+
+    killed = False
+
+    def _hand_out(self, worker: Any, waiting: Any, attempts: Any) -> None:
+        first, self.killed = not self.killed, True
+        if first:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+        super()._hand_out(worker, waiting, attempts)
+        if first:
+            worker.process.kill()
+
+
 def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> None:
-    # Long enough for a worker to be killed at its work.
-    specs = [replace(spec, tokens=(200_000,)) for spec in first_specs(open_study(study_folder))[:2]]
-    jobs: list[Job] = [(spec,) for spec in specs]
-    executor = LocalExecutor(study_folder.corpus, 1, resolve_compute(ProxyConfig()))
+    jobs: list[Job] = [(spec,) for spec in first_specs(open_study(study_folder))[:2]]
     finished: list[RunRecord] = []
     restarts = 0
-    killed = False
-    for event in executor.run(jobs):
-        if isinstance(event, Progress) and not killed:
-            killed = True
-            children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True).stdout.split()
-            for child in children:
-                command = Path(f"/proc/{child}/cmdline")
-                if command.exists() and b"spawn_main" in command.read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
-        elif isinstance(event, Restarted):
+    for event in KillsItsFirstWorker(study_folder.corpus, 1, resolve_compute(ProxyConfig())).run(jobs):
+        if isinstance(event, Restarted):
             restarts += 1
             assert event.exit_code == -signal.SIGKILL
         elif isinstance(event, Finished):
             finished += event.records
-    assert killed
     assert restarts == 1
     assert sorted(record.attempts for record in finished) == [1, 2]
     assert {record.status for record in finished} == {"done"}

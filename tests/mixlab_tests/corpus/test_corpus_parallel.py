@@ -18,14 +18,33 @@ from mixlab.corpus.parallel import WorkerLostError, ordered_map
 from mixlab.corpus.prepare import prepare_corpus
 from mixlab.folder import StudyFolder
 
-SCRIPT = """
-import sys
+# A prepare that is killed when the second block of a stage has come back from its workers, whose pids it tells first.
+KILLED = """
+import os, signal, sys
 import mixlab.corpus.blocks
-from mixlab.corpus.prepare import prepare_corpus
+from mixlab.corpus import prepare
 from mixlab.folder import StudyFolder
+
+root, stage = sys.argv[1:]
+left = 2
+
+def count():
+    global left
+    left -= 1
+    if not left:
+        with open(f"/proc/self/task/{os.getpid()}/children") as children:
+            print(children.read(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def read_tokens(path, read=prepare.read_tokens):
+    if stage == "tokens":
+        count()
+    return read(path)
+
 if __name__ == "__main__":
     mixlab.corpus.blocks.BLOCK_BYTES = 20_000
-    prepare_corpus(StudyFolder.open(sys.argv[1]), workers=int(sys.argv[2]))
+    prepare.read_tokens = read_tokens
+    prepare.prepare_corpus(StudyFolder.open(root), progress=lambda *_: stage == "clean" and count(), workers=2)
 """
 
 
@@ -107,20 +126,17 @@ def test_a_killed_prepare_goes_on_to_the_same_bytes(
     tmp_path: Path, stage: str, uninterrupted: dict[str, bytes]
 ) -> None:
     folder = study(tmp_path, documents=1500, tokenizer="bpe")
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder.root), "2"])
+    command = [sys.executable, "-c", KILLED, str(folder.root), stage]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    workers = killed.stdout.split()
+    assert workers
     blocks = folder.root / ".corpus.building" / "blocks"
-    deadline = time.monotonic() + 60
-    while len(list(blocks.glob(f"*.{stage}"))) < 2 and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    workers = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
     left = {path: path.stat().st_mtime_ns for path in blocks.glob("*.clean")}
     assert left
     assert not (folder.root / "corpus").exists()
     while any(Path("/proc", pid, "cmdline").exists() and Path("/proc", pid, "cmdline").read_bytes() for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlives the process that feeds it"
-        time.sleep(0.02)
+        time.sleep(0.02)  # a worker that outlives the process that feeds it ends in the test's time-out
     written: list[Path] = []
     original = os.replace
 

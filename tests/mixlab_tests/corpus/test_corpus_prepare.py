@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -153,17 +151,31 @@ def test_a_flipped_bit_is_named(tmp_path: Path) -> None:
         open_shard(folder.corpus, "b", "train")
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.2])
-def test_a_killed_prepare_leaves_no_corpus(tmp_path: Path, delay: float) -> None:
-    folder = study(tmp_path, documents=150_000)
-    code = "from mixlab.corpus.prepare import *; import sys; prepare_corpus(StudyFolder.open(sys.argv[1]))"
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    deadline = time.monotonic() + 30
-    while not (tmp_path / ".corpus.building" / "a.train.bin").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(delay)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+# A prepare that is killed where it first comes to a function of its own.
+KILLED_AT = """
+import os, signal, sys
+from mixlab.corpus import prepare
+from mixlab.folder import StudyFolder
+
+root, name = sys.argv[1:]
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if name == "append":
+    prepare.ShardWriter.append = kill
+else:
+    setattr(prepare, name, kill)
+prepare.prepare_corpus(StudyFolder.open(root))
+"""
+
+
+@pytest.mark.parametrize("where", ["append", "_check_sides", "Inventory"])
+def test_a_killed_prepare_leaves_no_corpus(tmp_path: Path, where: str) -> None:
+    folder = study(tmp_path, documents=2000)
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(tmp_path), where], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / ".corpus.building" / "a.train.bin").exists() or where == "append"
     with pytest.raises(CorpusError, match="no prepared corpus"):
         Inventory.load(folder.corpus)
     inventory, built = prepare_corpus(study(tmp_path, documents=200))

@@ -16,7 +16,7 @@ import pytest
 def mixlab(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120"}
     command = [sys.executable, "-m", "mixlab", *args]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 def refused(result: subprocess.CompletedProcess[str], code: int, message: str, hint: str) -> None:
