@@ -13,10 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.backtest import Backtest, default_targets, matching_targets
-from analysis.backtest import backtest as run_backtest
-from analysis.gather import BEYOND, STEPS, Picture, gather, to_point
-from analysis.holdout import Split, split_holdout, split_largest
+from analysis.backtest.backtest import Backtest, default_targets, matching_targets
+from analysis.backtest.backtest import backtest as run_backtest
+from analysis.backtest.holdout import Holdout, split_holdout, split_largest
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains
@@ -26,12 +25,14 @@ from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import SUFFIXES, domain_colours, save
 from analysis.plots.task import figure_task
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
+from analysis.report.picture import BEYOND, STEPS, Picture, gather, to_point
+from mixlab.commands.options import QUANTITY, json_option, print_json, say
 from mixlab.errors import ConfigError, FitError
-from mixlab.laws.two_step import fit_two_step
-from mixlab.options import QUANTITY, json_option, print_json, say
-from mixlab.runs import RunTable, load_runs
-from mixlab.search.problem import cost_of
-from mixlab.search.task import mixture_of, predict_at
+from mixlab.runs.cost import cost_of
+from mixlab.runs.read import load_runs
+from mixlab.runs.table import Runs
+from mixlab.tasks.predict import mixture_of, predict_at
+from mixlab.tasks.two_step import fit_two_step
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +100,7 @@ def backtest(
         split = split_holdout(table, holdout, continue_runs=continue_runs)
     else:
         other = load_runs(str(against))
-        split = Split(table, other.where(where) if where else other)
+        split = Holdout(table, other.where(where) if where else other)
     wanted = matching_targets(table, targets) if targets else default_targets(table)
     result = run_backtest(split, wanted, law=law, bootstrap=bootstrap, seed=seed)
     for warning in result.warnings:
@@ -221,7 +222,7 @@ def _figure(kind: str, picture: Picture, target: str | None) -> Figure:
 
 
 def _task_figure(
-    table: RunTable, target: str | None, flops: float | None, law: str, bootstrap: int
+    table: Runs, target: str | None, flops: float | None, law: str, bootstrap: int
 ) -> tuple[Figure, list[str]]:
     """Both steps towards a benchmark, and what is to be said about them."""
     if target is None:

@@ -24,13 +24,13 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from mixlab.corpus.classify.calibrate import expected_calibration_error
-from mixlab.corpus.classify.clusters import find_clusters
-from mixlab.corpus.classify.embed import Lsa
 from mixlab.corpus.classify.labelled import Examples, evaluate, hold_out, read_examples
-from mixlab.corpus.classify.linear import train_linear
-from mixlab.corpus.classify.source import Texts, sample
 from mixlab.corpus.classify.tag import Machine, tag_documents
+from mixlab.corpus.learn.calibrate import expected_calibration_error
+from mixlab.corpus.learn.clusters import find_clusters
+from mixlab.corpus.learn.embed import Lsa
+from mixlab.corpus.learn.linear import train_linear
+from mixlab.corpus.read.texts import DomainTexts, sample
 
 SETS = (("labelled_topics", "id"), ("labelled_genres", "id-stem"))
 GRID = {
@@ -104,7 +104,7 @@ def compare(path: Path, group: str, seeds: int) -> None:
 def throughput(corpora: Path) -> None:
     """MB/s of one process that tags the encyclopedia, signals included."""
     examples = read_examples(corpora / "labelled_topics.jsonl.gz", "label", "text", "id")
-    source = Texts("encyclopedic", (str((corpora / "encyclopedic.jsonl.gz").resolve()),))
+    source = DomainTexts("encyclopedic", (str((corpora / "encyclopedic.jsonl.gz").resolve()),))
     docs = sample((source,), 0)
     texts = [doc.text for doc in docs]
     lsa = Lsa.fit(texts, 0)

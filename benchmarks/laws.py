@@ -21,11 +21,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from mixlab.laws.base import Observations
 from mixlab.laws.bootstrap import bootstrap_losses
-from mixlab.laws.registry import get_law
-from mixlab.laws.support import observe
-from mixlab.runs import RunTable
+from mixlab.laws.choice.rows import observe
+from mixlab.laws.forms.base import Observations
+from mixlab.laws.forms.registry import get_law
+from mixlab.runs.table import Runs
 
 DELTA = 1e-3
 BOOTSTRAP = 4000
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--joint", help="a table with mixtures, sizes and tokens")
     parser.add_argument("--target", default="loss", help="its loss column")
     options = parser.parse_args()
-    table = RunTable.read(options.runs)
+    table = Runs.read(options.runs)
     rows = observe(table.where(options.where) if options.where else table, {"loss": 1.0}).of("loss")
     law = get_law("chinchilla")
 
@@ -85,10 +85,10 @@ def main() -> None:
     print(f"mixlab: objective {fit.objective[0]:.8f} in {ours:.3f} s, {theirs / ours:.0f} times as fast")
     print(f"mixlab, {BOOTSTRAP} bootstrap refits: {resampled:.2f} s")
     if options.joint:
-        time_joint(RunTable.read(options.joint), options.target)
+        time_joint(Runs.read(options.joint), options.target)
 
 
-def time_joint(table: RunTable, target: str) -> None:
+def time_joint(table: Runs, target: str) -> None:
     rows = observe(table, {target: 1.0}).of(target)
     rows = rows.select(np.linspace(0, len(rows) - 1, min(JOINT_ROWS, len(rows))).round().astype(np.int64))
     for name in JOINT_LAWS:

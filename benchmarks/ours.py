@@ -12,9 +12,9 @@ from pathlib import Path
 
 from setting import spec_of
 
-from mixlab.config import ProxyConfig
 from mixlab.corpus.inventory import Inventory
-from proxies.compute import resolve_compute
+from mixlab.study.config import ProxyConfig
+from proxies.compute.compute import resolve_compute
 from sweeps.executors.base import Finished
 from sweeps.executors.local import LocalExecutor
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.folder import StudyFolder
 from mixlab.mixture import Mixture
+from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
-from proxies.compute import resolve_compute, use_one_thread
-from proxies.sampler import Sampler, Stretch
-from proxies.texts import open_texts
-from proxies.train import train_stack
-from sweeps.driver import open_study
+from proxies.compute.compute import resolve_compute, use_one_thread
+from proxies.training.sampler import Sampler, Stretch
+from proxies.training.texts import open_texts
+from proxies.training.train import train_stack
+from sweeps.driver import open_plan
 
 FIRST_STREAM = 8000  # seeds that neither a sweep nor its verification uses
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     options = parser.parse_args()
     folder = StudyFolder.open(options.study)
-    study, texts = open_study(folder), open_texts(folder.corpus)
+    study, texts = open_plan(folder), open_texts(folder.corpus)
     compute = resolve_compute(study.config.proxies)
     use_one_thread(compute)
     tokens = [int(parse_quantity(count)) for count in options.tokens]

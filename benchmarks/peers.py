@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from setting import CONTEXT, DECAY, EVALUATED, LEARNING_RATE, VOCABULARY, WARMUP
 from torch import Tensor, nn
 
-from mixlab.shapes import ModelShape
+from mixlab.runs.shapes import ModelShape
 
 
 class Block(nn.Module):

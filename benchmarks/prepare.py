@@ -30,8 +30,8 @@ from mixlab.units import format_quantity, parse_quantity
 
 CODE = """
 import json, resource, sys, time
-from mixlab.corpus.prepare import prepare_corpus
-from mixlab.folder import StudyFolder
+from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.study.folder import StudyFolder
 if __name__ == "__main__":
     start = time.perf_counter()
     inventory, _ = prepare_corpus(StudyFolder.open(sys.argv[1]), True, workers=int(sys.argv[2]))

@@ -10,7 +10,8 @@ import math
 import sys
 from statistics import fmean, variance
 
-from mixlab.folder import StudyFolder, read_json
+from mixlab.files import read_json
+from mixlab.study.folder import StudyFolder
 
 ORDER = ("recommended", "best_observed", "proportional", "uniform")
 

@@ -3,9 +3,9 @@
     python benchmarks/recipe.py STUDY [--rates .001 .002 ...] [--batches grow 2 8] [--seeds 2] [--tokens 50K 100K ...]
 
 STUDY is a prepared study: its ladder, its text and its prior mixture are used. Every size is trained with every rate
-and batch (`grow` is the rule of `proxies.recipe`, a number a constant batch of so many sequences) up to the largest of
-TOKENS, with a decay at each. Printed: the objective at each D, mean over the seeds; then, by size and D, what the rule
-at its own rate loses against the best combination, beside the standard deviation over seeds.
+and batch (`grow` is the rule of `proxies.model.recipe`, a number a constant batch of so many sequences) up to the
+largest of TOKENS, with a decay at each. Printed: the objective at each D, mean over the seeds; then, by size and D,
+what the rule at its own rate loses against the best combination, beside the standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pathlib import Path
 import numpy as np
 
 from analysis.plots.style import new_figure, save, styled
-from mixlab.batches import Batches
-from mixlab.folder import StudyFolder
-from mixlab.specs import RunSpec
+from mixlab.runs.batches import Batches
+from mixlab.runs.specs import RunSpec
+from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
-from proxies.compute import resolve_compute, use_one_thread
-from proxies.recipe import BASE_LEARNING_RATE, WARMUP_SHARE, growing_batches
-from proxies.texts import open_texts
-from proxies.train import train_stack
-from sweeps.driver import open_study
-from sweeps.plan import Study
+from proxies.compute.compute import resolve_compute, use_one_thread
+from proxies.model.recipe import BASE_LEARNING_RATE, WARMUP_SHARE, growing_batches
+from proxies.training.texts import open_texts
+from proxies.training.train import train_stack
+from sweeps.driver import open_plan
+from sweeps.plan import Plan
 
 FIRST_STREAM = 7000  # seeds that neither a sweep nor its verification uses
 
 
-def specs_of(study: Study, size: int, batch: str, rates: list[float], seeds: int, tokens: list[int]) -> list[RunSpec]:
+def specs_of(study: Plan, size: int, batch: str, rates: list[float], seeds: int, tokens: list[int]) -> list[RunSpec]:
     """A stack: every rate with every seed, rates slowest."""
     shape = study.shapes[size]
     batches = (
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the growing batch's losses against the rate here")
     options = parser.parse_args()
     folder = StudyFolder.open(options.study)
-    study, texts = open_study(folder), open_texts(folder.corpus)
+    study, texts = open_plan(folder), open_texts(folder.corpus)
     compute = resolve_compute(study.config.proxies)
     use_one_thread(compute)
     tokens = [int(parse_quantity(count)) for count in options.tokens]

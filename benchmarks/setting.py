@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixlab.batches import Batches
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
 from mixlab.units import parse_quantity
-from proxies.recipe import BASE_WIDTH
+from proxies.model.recipe import BASE_WIDTH
 
 CONTEXT, VOCABULARY = 256, 257
 LEARNING_RATE, WARMUP, DECAY = 0.002, 0.02, 0.2

@@ -33,11 +33,13 @@ import torch
 from peers import PEERS, plain, step_of
 from setting import CONTEXT, VOCABULARY, spec_of
 
-from mixlab.config import ProxyConfig
-from mixlab.flops import training_flops
+from mixlab.runs.flops import training_flops
+from mixlab.study.config import ProxyConfig
 from mixlab.units import parse_quantity
-from proxies.compute import Compute, make_engine, resolve_compute
-from proxies.speed import measure_rate, peak_flops, stack_limit
+from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.compute.peak import peak_flops
+from proxies.compute.rate import measure_rate
+from proxies.compute.stacking import stack_limit
 
 T = TypeVar("T")
 

@@ -28,12 +28,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 import pandas as pd
 
-from analysis.backtest import backtest
-from analysis.holdout import Split
+from analysis.backtest.backtest import backtest
+from analysis.backtest.holdout import Holdout
 from mixlab.errors import FitError
-from mixlab.laws.repetition import MUENNIGHOFF
-from mixlab.laws.solver import huber
-from mixlab.runs import RunTable
+from mixlab.laws.forms.repetition import MUENNIGHOFF
+from mixlab.laws.forms.solver import huber
+from mixlab.runs.table import Runs
 
 TRAINED_ON = 0.8
 LARGEST_SIZES = 0.75
@@ -58,34 +58,34 @@ def compute_tables(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "datablations", pd.read_csv(folder / "datablations_repeats.csv").query("epochs <= 2")
 
 
-def compute_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+def compute_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
     for name, frame in compute_tables(folder):
         ordered = frame[[_size(frame), "tokens", "flops", "loss"]].sort_values("flops", kind="stable")
         cut = round(TRAINED_ON * len(ordered))
-        yield name, Split(RunTable.from_frame(ordered[:cut]), RunTable.from_frame(ordered[cut:]))
+        yield name, Holdout(Runs.from_frame(ordered[:cut]), Runs.from_frame(ordered[cut:]))
 
 
-def size_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+def size_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
     for name, frame in compute_tables(folder):
         frame = frame[[_size(frame), "tokens", "flops", "loss"]]
         sizes = np.sort(frame[_size(frame)].unique())
         large = frame[_size(frame)] >= sizes[int(LARGEST_SIZES * len(sizes))]
-        yield name, Split(RunTable.from_frame(frame[~large]), RunTable.from_frame(frame[large]))
+        yield name, Holdout(Runs.from_frame(frame[~large]), Runs.from_frame(frame[large]))
 
 
 def _size(frame: pd.DataFrame) -> str:
     return "params" if "params" in frame else "params_non_embed"
 
 
-def regmix_split(folder: Path, rows: int) -> tuple[Split, list[str]]:
+def regmix_split(folder: Path, rows: int) -> tuple[Holdout, list[str]]:
     table = pd.read_csv(folder / "regmix.csv")
     small = table.query("scale == '1m' and split == 'train'").head(rows)
     large = table.query("scale == '1b' and split == 'test'")
     targets = [name for name in table if name.startswith("loss.")]
-    return Split(RunTable.from_frame(small), RunTable.from_frame(large)), targets
+    return Holdout(Runs.from_frame(small), Runs.from_frame(large)), targets
 
 
-def mixture_splits(folder: Path) -> Iterator[tuple[str, list[str], list[Split]]]:
+def mixture_splits(folder: Path) -> Iterator[tuple[str, list[str], list[Holdout]]]:
     """Name, targets and random splits of each table."""
     own = ["loss.Books3", "loss.Github", "loss.Pile-CC"]
     mean = ["loss.avg_pile"]
@@ -102,28 +102,28 @@ def mixture_splits(folder: Path) -> Iterator[tuple[str, list[str], list[Split]]]
             ids = np.array(sorted(table["run_id"].unique()))
             np.random.default_rng(seed).shuffle(ids)
             test = table["run_id"].isin(ids[: len(ids) // 4])
-            splits.append(Split(RunTable.from_frame(table[~test]), RunTable.from_frame(table[test])))
+            splits.append(Holdout(Runs.from_frame(table[~test]), Runs.from_frame(table[test])))
         yield f"{file} {size}", targets, splits
 
 
-def joint_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+def joint_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
     for file, largest in (("5mix", 3), ("5mix", 4), ("redpajama", 4)):
         table = pd.read_csv(folder / f"mixinglaws_{file}.csv").dropna(subset=["loss.avg_pile"])
         small, large = table[table["size"].isin(SIZES[:largest])], table[table["size"] == SIZES[largest]]
-        yield f"{file} -> {SIZES[largest]}", Split(RunTable.from_frame(small), RunTable.from_frame(large))
+        yield f"{file} -> {SIZES[largest]}", Holdout(Runs.from_frame(small), Runs.from_frame(large))
 
 
-def epoch_splits(folder: Path) -> Iterator[tuple[str, Split]]:
+def epoch_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
     """Rows of the published fit and all rows, which hold runs that overfit: their loss rises with D."""
-    table = RunTable.read(folder / "datablations_repeats.csv")
+    table = Runs.read(folder / "datablations_repeats.csv")
     for name, rows in (("published rows", table.where("in_paper_fit == 1")), ("all rows", table)):
         for few, more in ((4.5, 16), (16, 1e6)):
             test = rows.where(f"epochs > {few} and epochs <= {more}")
             limit = f"{more:g}" if more < 1e6 else "more"
-            yield f"{name}, {few:g} -> {limit}", Split(rows.where(f"epochs <= {few}"), test)
+            yield f"{name}, {few:g} -> {limit}", Holdout(rows.where(f"epochs <= {few}"), test)
 
 
-def published(table: RunTable) -> np.ndarray:
+def published(table: Runs) -> np.ndarray:
     """What the law of Muennighoff et al. 2023 says of each row, at their constants."""
     return MUENNIGHOFF.loss(table.params(), table.tokens(), table.unique()[:, 0])
 
@@ -136,7 +136,7 @@ class Scores:
         self.rows: dict[str, list[int]] = {}
         self.width: dict[str, list[float]] = {}
 
-    def measure(self, split: Split, target: str, law: str, key: str) -> dict[str, float] | None:
+    def measure(self, split: Holdout, target: str, law: str, key: str) -> dict[str, float] | None:
         """Of one split: `value` (what `key` names), `held` and `width`; None where the law is refused."""
         try:
             result = backtest(split, [target], law=law, baselines=False)
@@ -148,7 +148,9 @@ class Scores:
         self.width.setdefault(law, []).append(found["width_90"] or np.nan)
         return {"value": float(found[key] or np.nan), "held": self.held[law][-1], "width": self.width[law][-1]}
 
-    def line(self, name: str, target: str, splits: Sequence[Split], laws: Sequence[str], key: str) -> dict[str, float]:
+    def line(
+        self, name: str, target: str, splits: Sequence[Holdout], laws: Sequence[str], key: str
+    ) -> dict[str, float]:
         """Print the mean over the splits by law, and return the values."""
         cells, values = [], {}
         for law in laws:
@@ -180,7 +182,7 @@ def run_sizes(folder: Path, laws: Sequence[str], scores: Scores) -> None:
     _run_scale(size_splits(folder), laws, scores)
 
 
-def _run_scale(splits: Iterable[tuple[str, Split]], laws: Sequence[str], scores: Scores) -> None:
+def _run_scale(splits: Iterable[tuple[str, Holdout]], laws: Sequence[str], scores: Scores) -> None:
     values = [
         scores.line(name, "loss", [split], laws or ["auto", "chinchilla", "gp"], "mean_relative_error")
         for name, split in splits
@@ -217,7 +219,7 @@ def run_joint(folder: Path, laws: Sequence[str], scores: Scores) -> None:
 
 
 def run_epochs(folder: Path, laws: Sequence[str], scores: Scores) -> None:
-    rows = RunTable.read(folder / "datablations_repeats.csv").where("in_paper_fit == 1")
+    rows = Runs.read(folder / "datablations_repeats.csv").where("in_paper_fit == 1")
     loss, predicted = rows.column("loss"), published(rows)
     r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
     objective = huber(np.log(predicted / loss), 1e-3).sum()

@@ -24,10 +24,10 @@ import pandas as pd
 from scipy.optimize import least_squares
 
 from mixlab.errors import FitError
-from mixlab.laws.chained import try_out, without_loss
-from mixlab.laws.tasks import fit_tasks
-from mixlab.laws.two_step import TwoStep, fit_two_step
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
+from mixlab.tasks.mean import fit_tasks
+from mixlab.tasks.trial import try_out, without_loss
+from mixlab.tasks.two_step import TwoStep, fit_two_step
 
 LOSS, MEAN = "loss.c4_val", "acc.avg17"
 TASKS = (  # whose mean is MEAN
@@ -95,7 +95,7 @@ def paper(rows: Design) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(rows: Design, law: str, bootstrap: int, by_task: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """The same by `two-step`, and the share of the targets' accuracies inside the 90% interval."""
-    table, options = RunTable.from_frame(rows.affordable), {"loss": LOSS, "law": law, "bootstrap": bootstrap}
+    table, options = Runs.from_frame(rows.affordable), {"loss": LOSS, "law": law, "bootstrap": bootstrap}
     chain = (
         fit_tasks(table, [f"acc.{task}" for task in TASKS], **options)
         if by_task
@@ -113,7 +113,7 @@ def relative(predicted: np.ndarray, observed: pd.Series) -> np.ndarray:
 
 def every_task(rows: Design, law: str, bootstrap: int) -> list[dict[str, float]]:
     """Mean absolute errors of accuracy at the targets, task by task, and the share inside the 90% interval."""
-    table = RunTable.from_frame(rows.affordable)
+    table = Runs.from_frame(rows.affordable)
     at = rows.targets["params"].to_numpy(float), rows.targets["tokens"].to_numpy(float)
     found = []
     for task in (name for name in rows.targets if name.startswith("acc.")):
@@ -135,10 +135,10 @@ def every_task(rows: Design, law: str, bootstrap: int) -> list[dict[str, float]]
 
 def every_trial(part: pd.DataFrame, law: str, bootstrap: int) -> list[dict[str, float]]:
     """The same for the fifth of the runs with most compute, predicted from the others."""
-    table, found = RunTable.from_frame(part), []
+    table, found = Runs.from_frame(part), []
     for task in (name for name in part if name.startswith("acc.")):
 
-        def fit(some: RunTable, task: str = task) -> TwoStep:
+        def fit(some: Runs, task: str = task) -> TwoStep:
             return fit_two_step(some, task, loss=LOSS, law=law, bootstrap=bootstrap)
 
         trial = try_out(table, task, fit)

@@ -17,26 +17,29 @@ from mixlab.errors import MixlabError, did_you_mean
 # command -> ("package.module:attribute", the line `mixlab --help` shows)
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": (
-        "mixlab.quickstart:quickstart",
+        "mixlab.commands.quickstart:quickstart",
         "The whole loop on text that every machine has; ends with a report.",
     ),
-    "init": ("mixlab.corpus.commands:init", "Write a study.yaml to edit, with the domains found."),
-    "prepare": ("mixlab.corpus.commands:prepare", "Read, split and tokenise the text: shards and inventory."),
+    "init": ("mixlab.commands.init:init", "Write a study.yaml to edit, with the domains found."),
+    "prepare": ("mixlab.commands.prepare:prepare", "Read, split and tokenise the text: shards and inventory."),
     "classify": (
-        "mixlab.corpus.classify.commands:classify_command",
+        "mixlab.commands.classify:classify_command",
         "Topics and quality of a domain's documents; split it by them.",
     ),
     "score": ("proxies.commands:score", "A signal per document by a trained proxy: perplexity."),
     "sweep": ("sweeps.commands:sweep", "Train the proxies (or print the plan with --plan)."),
     "status": ("sweeps.commands:status", "What ran, what failed, what is left and what it will cost."),
-    "fit": ("mixlab.laws.commands:fit", "Fit a scaling law to a run table."),
+    "fit": ("mixlab.commands.fit:fit", "Fit a scaling law to a run table."),
     "backtest": ("analysis.commands:backtest", "Fit without some of the rows and predict them."),
     "recommend": (
-        "mixlab.search.commands:recommend",
+        "mixlab.commands.recommend:recommend",
         "The mixture, model size and tokens that are best at a budget.",
     ),
-    "predict-task": ("mixlab.search.task:predict_task", "A benchmark's accuracy at a budget, by way of a loss."),
-    "export": ("mixlab.export:export", "The recommended mixture in a trainer's own syntax."),
+    "predict-task": (
+        "mixlab.commands.predict_task:predict_task",
+        "A benchmark's accuracy at a budget, by way of a loss.",
+    ),
+    "export": ("mixlab.commands.export:export", "The recommended mixture in a trainer's own syntax."),
     "verify": (
         "sweeps.commands:verify",
         "Train the recommendation and the baselines, compare with the prediction.",

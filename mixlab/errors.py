@@ -56,6 +56,12 @@ class FitError(MixlabError):
     exit_code = 4
 
 
+class WriteError(MixlabError):
+    """A file that could not be written; what was there before is whole."""
+
+    exit_code = 1
+
+
 class SweepError(MixlabError):
     """A sweep that could not go on (locked, out of disk, every attempt failed)."""
 

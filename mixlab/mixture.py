@@ -11,15 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from mixlab.arrays import Array
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 from mixlab.units import format_quantity
 
 SUM_TOLERANCE = 1e-6
 ROUNDING = 1e-12
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

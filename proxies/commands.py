@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from mixlab.corpus.classify.source import Texts, domain_texts, read
+from mixlab.commands.options import json_option, print_json, say
+from mixlab.corpus.read.texts import DomainTexts, domain_texts, read
 from mixlab.corpus.signals.scores import write_scores
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, load_tokenizer
 from mixlab.errors import ConfigError, CorpusError, did_you_mean
-from mixlab.flops import training_flops
-from mixlab.folder import StudyFolder
-from mixlab.options import json_option, print_json, say
+from mixlab.runs.flops import training_flops
+from mixlab.study.folder import StudyFolder
 from mixlab.units import format_quantity, format_seconds
-from proxies.checkpoint import load_model
-from proxies.compute import make_engine, resolve_compute
-from proxies.engine import State
-from proxies.perplexity import score_documents
+from proxies.compute.compute import make_engine, resolve_compute
+from proxies.model.engine import State
+from proxies.training.checkpoint import load_model
+from proxies.training.perplexity import score_documents
 
 
 @click.command()
@@ -109,7 +109,7 @@ def best_checkpoint(folder: Path) -> Path:
     return max(found, key=rank)
 
 
-def _sources(folder: StudyFolder, domains: Sequence[str]) -> list[Texts]:
+def _sources(folder: StudyFolder, domains: Sequence[str]) -> list[DomainTexts]:
     known = folder.config.domains
     for name in domains:
         if name not in known:

@@ -1,1 +1,4 @@
-"""Which runs to make, and making them: designs, the Optuna study, executors, the ledger, tracking."""
+"""Which runs to make, and making them: designs, the plan, the ledger, executors, trackers, and the proof.
+
+Comes in: a prepared study. Goes out: records in the ledger, and the run table made of them.
+"""

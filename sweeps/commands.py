@@ -13,18 +13,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mixlab.folder import StudyFolder
-from mixlab.options import QUANTITY, json_option, print_json, say
-from mixlab.specs import RunSpec
+from mixlab.commands.options import QUANTITY, json_option, print_json, say
+from mixlab.runs.specs import RunSpec
+from mixlab.study.folder import StudyFolder
 from mixlab.units import format_flops, format_quantity, format_seconds
-from proxies.checkpoint import kept_bytes
-from proxies.compute import Compute, resolve_compute
-from proxies.speed import measure_rate
-from sweeps.driver import first_specs, open_study, run_sweep, worker_count
+from proxies.compute.compute import Compute, resolve_compute
+from proxies.compute.rate import measure_rate
+from proxies.training.checkpoint import kept_bytes
+from sweeps.driver import first_specs, open_plan, run_sweep, worker_count
 from sweeps.executors.base import Executor
 from sweeps.executors.local import LocalExecutor, flops_left
 from sweeps.ledger import Ledger
-from sweeps.plan import Study, evaluation_flops
+from sweeps.plan import Plan, evaluation_flops
 from sweeps.progress import ProgressWatcher
 from sweeps.tracking import make_tracker
 from sweeps.verify import Verification, plan_proof, run_proof
@@ -32,7 +32,7 @@ from sweeps.verify import Verification, plan_proof, run_proof
 SOME_FAILED = 3
 
 
-def _local(folder: StudyFolder, study: Study, workers: int | None) -> Executor:
+def _local(folder: StudyFolder, study: Plan, workers: int | None) -> Executor:
     """Worker processes of this machine: one per core, or one on a GPU."""
     compute = resolve_compute(study.config.proxies)
     if compute.note:
@@ -41,7 +41,7 @@ def _local(folder: StudyFolder, study: Study, workers: int | None) -> Executor:
     return LocalExecutor(folder.corpus, count, compute, folder.checkpoints)
 
 
-EXECUTORS: dict[str, Callable[[StudyFolder, Study, int | None], Executor]] = {"local": _local}
+EXECUTORS: dict[str, Callable[[StudyFolder, Plan, int | None], Executor]] = {"local": _local}
 executor_option = click.option(
     "--executor", type=click.Choice(tuple(EXECUTORS)), default="local", show_default=True, help="Who makes the runs."
 )
@@ -59,7 +59,7 @@ def sweep(
 ) -> int:
     """Train the proxies of the study in DIRECTORY; the same command goes on after an interruption."""
     folder = StudyFolder.open(directory)
-    study = open_study(folder)
+    study = open_plan(folder)
     if only_plan:
         plan = _plan(folder, study, worker_count(study, workers))
         print_json(plan) if as_json else _show_plan(study, plan)
@@ -87,7 +87,7 @@ def sweep(
 def status(directory: str, as_json: bool) -> int:
     """What ran, what failed, what is left of the first round, and what it will cost."""
     folder = StudyFolder.open(directory)
-    study = open_study(folder)
+    study = open_plan(folder)
     plan = _plan(folder, study, worker_count(study))
     print_json(plan) if as_json else _show_plan(study, plan)
     for failure in plan["failures"]:
@@ -120,7 +120,7 @@ def verify(directory: str, flops: float | None, seeds: int, executor: str, worke
     return 0
 
 
-def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
+def _plan(folder: StudyFolder, study: Plan, workers: int) -> dict[str, Any]:
     """The first round's runs, what is done of them, and the cost of the rest on `workers` processes of this machine."""
     specs = first_specs(study)
     ledger = Ledger(folder.ledger)
@@ -163,7 +163,7 @@ def _plan(folder: StudyFolder, study: Study, workers: int) -> dict[str, Any]:
     }
 
 
-def _expected_seconds(study: Study, flops: Mapping[RunSpec, float], workers: int, compute: Compute) -> float:
+def _expected_seconds(study: Plan, flops: Mapping[RunSpec, float], workers: int, compute: Compute) -> float:
     """Training of so many FLOPs, and evaluation, from a short measurement of each shape with all workers."""
     if not flops:
         return 0.0
@@ -179,7 +179,7 @@ def _expected_seconds(study: Study, flops: Mapping[RunSpec, float], workers: int
     return sum((train + evaluation_flops(spec, domains)) / rates[spec.shape] for spec, train in flops.items())
 
 
-def _show_plan(study: Study, plan: dict[str, Any]) -> None:
+def _show_plan(study: Plan, plan: dict[str, Any]) -> None:
     console = Console()
     budgets = sorted(study.config.sweep.budgets)
     sizes = Table(

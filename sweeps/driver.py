@@ -14,17 +14,19 @@ import numpy as np
 
 from mixlab.corpus.inventory import Inventory
 from mixlab.errors import FitError, SweepError
-from mixlab.folder import StudyFolder, read_json, write_json
+from mixlab.files import read_json, write_json
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
-from mixlab.runs import RunTable, records_to_table
+from mixlab.runs.records import records_to_table
+from mixlab.runs.specs import RunRecord, RunSpec
+from mixlab.runs.table import Runs
 from mixlab.search.mix import minimise_mixture
-from mixlab.specs import RunRecord, RunSpec
+from mixlab.study.folder import StudyFolder
 from sweeps.designs import anchors, draw_mixtures, is_new
 from sweeps.executors.base import Executor, Finished, Job, Progress, Restarted
 from sweeps.ledger import Ledger
-from sweeps.plan import Study, design_specs, proposal_specs, stacks
-from sweeps.study import MixtureStudy
+from sweeps.optuna_view import OptunaView
+from sweeps.plan import Plan, design_specs, proposal_specs, stacks
 from sweeps.tracking import Tracker
 
 
@@ -45,7 +47,7 @@ class Watcher:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepResult:
     """What a sweep came to: all records of its plan, in plan order."""
 
     records: tuple[RunRecord, ...]
@@ -55,21 +57,21 @@ class Outcome:
         return [record for record in self.records if record.status == "failed"]
 
 
-def open_study(folder: StudyFolder) -> Study:
+def open_plan(folder: StudyFolder) -> Plan:
     """The study's fixed facts.
 
     Raises:
         CorpusError: when `mixlab prepare` has not run.
     """
-    return Study.make(folder.config, Inventory.load(folder.corpus))
+    return Plan.make(folder.config, Inventory.load(folder.corpus))
 
 
-def worker_count(study: Study, override: int | None = None) -> int:
+def worker_count(study: Plan, override: int | None = None) -> int:
     """Processes to use: the command line's number, else the study's, else one per core."""
     return override or study.config.sweep.workers or os.cpu_count() or 1
 
 
-def first_round(study: Study) -> list[Mixture]:
+def first_round(study: Plan) -> list[Mixture]:
     """The design's mixtures, anchors first."""
     config = study.config
     return draw_mixtures(
@@ -82,7 +84,7 @@ def first_round(study: Study) -> list[Mixture]:
     )
 
 
-def first_specs(study: Study) -> list[RunSpec]:
+def first_specs(study: Plan) -> list[RunSpec]:
     """The runs of the first round."""
     anchor_count = len(anchors(study.space, study.prior, study.longest))
     return design_specs(study, first_round(study), anchor_count)
@@ -95,7 +97,7 @@ def run_sweep(
     watcher: Watcher,
     *,
     storage: str | None = None,
-) -> Outcome:
+) -> SweepResult:
     """Make all rounds of a study's sweep and write runs.parquet.
 
     Args:
@@ -108,10 +110,10 @@ def run_sweep(
     Raises:
         SweepError: when another driver holds the study, or the disk refuses.
     """
-    study = open_study(folder)
+    study = open_plan(folder)
     ledger = Ledger(folder.ledger)
     with ledger.lock():
-        optuna_study = MixtureStudy(
+        optuna_study = OptunaView(
             study.config.name,
             storage or folder.optuna,
             study.space,
@@ -134,7 +136,7 @@ def run_sweep(
             planned += specs
             _tell(optuna_study, study, mixtures, ledger.records())
         records = ledger.records()
-        outcome = Outcome(tuple(records[spec.run_id] for spec in planned))
+        outcome = SweepResult(tuple(records[spec.run_id] for spec in planned))
         write_runs(folder, study, outcome.records)
     return outcome
 
@@ -181,20 +183,20 @@ def make_runs(
             close()
 
 
-def write_runs(folder: StudyFolder, study: Study, records: Iterable[RunRecord]) -> RunTable:
+def write_runs(folder: StudyFolder, study: Plan, records: Iterable[RunRecord]) -> Runs:
     """Write runs.parquet from records; runs without a point are left out and counted by the table's notes."""
     table = study_table(study, records)
     table.write(folder.runs)
     return table
 
 
-def study_table(study: Study, records: Iterable[RunRecord]) -> RunTable:
+def study_table(study: Plan, records: Iterable[RunRecord]) -> Runs:
     """The run table of a study's records."""
     unique = {domain.name: domain.unique_tokens for domain in study.inventory.domains}
     return records_to_table(records, study.config.objective_weights, unique, study.config.mixtures.evaluation_only)
 
 
-def objective_loss(study: Study, record: RunRecord) -> float:
+def objective_loss(study: Plan, record: RunRecord) -> float:
     """The objective at the record's largest budget; NaN when the run did not get there."""
     if record.status != "done" or not record.points:
         return float("nan")
@@ -202,9 +204,7 @@ def objective_loss(study: Study, record: RunRecord) -> float:
     return sum(weight * losses[name] for name, weight in study.config.objective_weights.items())
 
 
-def _tell(
-    optuna_study: MixtureStudy, study: Study, mixtures: Sequence[Mixture], records: Mapping[str, RunRecord]
-) -> None:
+def _tell(optuna_study: OptunaView, study: Plan, mixtures: Sequence[Mixture], records: Mapping[str, RunRecord]) -> None:
     for mixture in mixtures:
         record = records.get(study.spec(mixture, study.reference).run_id)
         if record is not None:
@@ -213,8 +213,8 @@ def _tell(
 
 def _proposals(
     folder: StudyFolder,
-    study: Study,
-    optuna_study: MixtureStudy,
+    study: Plan,
+    optuna_study: OptunaView,
     ledger: Ledger,
     planned: Sequence[RunSpec],
     known: Sequence[Mixture],
@@ -239,7 +239,7 @@ def _proposals(
     return fresh
 
 
-def _thompson(study: Study, table: RunTable, known: Sequence[Mixture], wanted: int, number: int) -> list[Mixture]:
+def _thompson(study: Plan, table: Runs, known: Sequence[Mixture], wanted: int, number: int) -> list[Mixture]:
     """The optima under single bootstrap draws of the fitted law: where it is unsure they spread by themselves."""
     names = study.space.names
     shape = study.shapes[study.reference]

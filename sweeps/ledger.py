@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mixlab.errors import SweepError
-from mixlab.folder import write_json
-from mixlab.specs import RunRecord
+from mixlab.files import write_json
+from mixlab.runs.specs import RunRecord
 
 
 class Ledger:

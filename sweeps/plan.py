@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixlab.config import StudyConfig
 from mixlab.corpus.inventory import Inventory
 from mixlab.errors import ConfigError
-from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.shapes import ModelShape, ladder
-from mixlab.specs import RunSpec
-from proxies.recipe import make_recipe
+from mixlab.runs.flops import forward_flops_per_token, training_flops
+from mixlab.runs.shapes import ModelShape, ladder
+from mixlab.runs.specs import RunSpec
+from mixlab.study.config import StudyConfig
+from proxies.model.recipe import make_recipe
 
 MIN_STEPS = 20  # of the shortest branch
 MAX_REPLICATES = 100  # of one mixture at one size
@@ -28,7 +28,7 @@ STREAMS = 10_000  # seeds that a study may use
 
 
 @dataclass(frozen=True)
-class Study:
+class Plan:
     """A study's fixed facts, worked out once from its config and inventory.
 
     Attributes:
@@ -48,7 +48,7 @@ class Study:
     prior: Mixture
 
     @classmethod
-    def make(cls, config: StudyConfig, inventory: Inventory) -> Study:
+    def make(cls, config: StudyConfig, inventory: Inventory) -> Plan:
         """Work the facts out.
 
         Raises:
@@ -155,7 +155,7 @@ def _affordable(shape: ModelShape, budgets: Sequence[float], min_tokens_per_para
     return kept
 
 
-def design_specs(study: Study, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
+def design_specs(study: Plan, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
     """The runs of a first round: `mixtures` with the `anchors` first."""
     specs = [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, index, anchors)]
     if mixtures:
@@ -165,14 +165,14 @@ def design_specs(study: Study, mixtures: Sequence[Mixture], anchors: int) -> lis
     return _unique(specs)
 
 
-def proposal_specs(study: Study, mixtures: Sequence[Mixture], first: int) -> list[RunSpec]:
+def proposal_specs(study: Plan, mixtures: Sequence[Mixture], first: int) -> list[RunSpec]:
     """The runs of a later round; `first` is how many mixtures were drawn before, to go on with the rotation."""
     return _unique(
         [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, first + index, anchors=0)]
     )
 
 
-def _sizes(study: Study, mixture: Mixture, index: int, anchors: int) -> list[RunSpec]:
+def _sizes(study: Plan, mixture: Mixture, index: int, anchors: int) -> list[RunSpec]:
     others = [size for size in range(len(study.shapes)) if size != study.reference]
     extra = min(len(others), study.config.sweep.sizes_per_mixture - 1)
     chosen = others if index < anchors else [others[(index * extra + k) % len(others)] for k in range(extra)]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from mixlab.flops import training_flops
-from mixlab.specs import RunRecord
+from mixlab.runs.flops import training_flops
+from mixlab.runs.specs import RunRecord
 from mixlab.units import format_quantity, format_seconds
 from sweeps.driver import Watcher
 from sweeps.executors.base import Job

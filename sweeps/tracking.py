@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from mixlab.config import TrackingConfig
 from mixlab.errors import ConfigError, SweepError
-from mixlab.specs import RunRecord
+from mixlab.runs.specs import RunRecord
+from mixlab.study.config import TrackingConfig
 
 
 class Tracker(Protocol):

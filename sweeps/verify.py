@@ -15,18 +15,19 @@ import numpy as np
 from scipy import stats
 
 from mixlab.errors import ConfigError, InfeasibleError
-from mixlab.flops import training_flops
-from mixlab.folder import StudyFolder, write_json
+from mixlab.files import write_json
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
+from mixlab.runs.flops import training_flops
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.search.problem import load_problem
 from mixlab.search.recommend import recommend
-from mixlab.shapes import ModelShape
-from mixlab.specs import RunRecord, RunSpec
-from sweeps.driver import Watcher, make_runs, objective_loss, open_study
+from mixlab.study.folder import StudyFolder
+from sweeps.driver import Watcher, make_runs, objective_loss, open_plan
 from sweeps.executors.base import Executor
 from sweeps.ledger import Ledger
-from sweeps.plan import Study
+from sweeps.plan import Plan
 from sweeps.tracking import Tracker
 
 FIRST_STREAM = 5000  # seeds from here on belong to verification
@@ -34,7 +35,7 @@ RECOMMENDED = "recommended"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Contender:
     """One mixture that was trained.
 
     Attributes:
@@ -72,7 +73,7 @@ class Verification:
     tokens: int
     law: str
     noise_floor: float
-    candidates: dict[str, Candidate]
+    candidates: dict[str, Contender]
     interval_held: bool
     winner: str
     beats: dict[str, dict[str, Any]]
@@ -87,7 +88,7 @@ class Verification:
 class Proof:
     """What is to be trained: mixtures by name, one shape and token count, and the surface that predicts them."""
 
-    study: Study
+    study: Plan
     surface: Surface
     mixtures: Mapping[str, Mixture]
     shape: ModelShape
@@ -121,7 +122,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int) -> Proof:
     """
     if seeds < 2:
         raise ConfigError(f"a verification needs at least 2 seeds per candidate, but got {seeds}")
-    study = open_study(folder)
+    study = open_plan(folder)
     budget = flops if flops is not None else 4 * max(study.config.sweep.budgets)
     problem = load_problem(folder.root)
     surface = problem.fit()
@@ -208,7 +209,7 @@ def judge(proof: Proof, records: Mapping[str, Sequence[RunRecord]]) -> Verificat
     )
 
 
-def _candidate(proof: Proof, mixture: Mixture, runs: Sequence[RunRecord]) -> Candidate:
+def _candidate(proof: Proof, mixture: Mixture, runs: Sequence[RunRecord]) -> Contender:
     measured = [objective_loss(proof.study, run) for run in runs]
     if not all(math.isfinite(loss) for loss in measured):
         broken = next(run for run, loss in zip(runs, measured, strict=True) if not math.isfinite(loss))
@@ -224,7 +225,7 @@ def _candidate(proof: Proof, mixture: Mixture, runs: Sequence[RunRecord]) -> Can
     mean = float(proof.surface.predict(realised, proof.shape.params, point.tokens)[0])
     low, high = proof.surface.interval(realised, proof.shape.params, point.tokens)
     losses = {name: float(np.mean([run.points[-1].losses[name] for run in runs])) for name in point.losses}
-    return Candidate(
+    return Contender(
         mixture=dict(mixture),
         predicted={"mean": mean, "low": float(low[0]), "high": float(high[0])},
         measured=measured,
@@ -247,7 +248,7 @@ def _noise_floor(measured: Sequence[Sequence[float]]) -> float:
     return float(stats.t.ppf(0.975, freedom)) * math.sqrt(2 * variance / seeds)
 
 
-def _verdict(best: Candidate, held: bool, winner: str, beats: Mapping[str, Mapping[str, Any]], floor: float) -> str:
+def _verdict(best: Contender, held: bool, winner: str, beats: Mapping[str, Mapping[str, Any]], floor: float) -> str:
     inside = "inside" if held else "OUTSIDE"
     prediction = f"{best.predicted['mean']:.4f} [{best.predicted['low']:.4f}, {best.predicted['high']:.4f}]"
     clear = [name for name, result in beats.items() if result["beyond_noise"]]

@@ -1,1 +1,1 @@
-"""Figures: one module per kind, each a pure function from data to a matplotlib Figure."""
+"""Figures: one module per kind, each from results to axes of matplotlib. No backend is chosen here."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.backtest.predictions import Prediction
 from analysis.plots import style
-from analysis.predictions import Prediction
 
 MAX_TARGETS = 10
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.isoflop import group_budgets
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 from mixlab.units import format_flops
 
 
@@ -28,7 +28,7 @@ class FrontierPoint:
 
 
 def figure_curve(
-    table: RunTable,
+    table: Runs,
     target: str,
     frontier: Sequence[FrontierPoint] = (),
     answer: FrontierPoint | None = None,
@@ -77,7 +77,7 @@ def figure_curve(
     return figure
 
 
-def _mixture_lines(table: RunTable, flops: np.ndarray, loss: np.ndarray) -> list[tuple[list[float], list[float]]]:
+def _mixture_lines(table: Runs, flops: np.ndarray, loss: np.ndarray) -> list[tuple[list[float], list[float]]]:
     """Per mixture (to 2 decimals, as realised shares wobble), the best run of each budget."""
     if table.domains:
         keys = np.unique(np.round(table.mixtures(), 2), axis=0, return_inverse=True)[1].reshape(-1)

@@ -7,18 +7,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.plots import style
-from mixlab.laws.support import groups_of_mixtures
+from mixlab.arrays import Array
+from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.surface import Surface
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 from mixlab.units import format_flops
-
-Array = NDArray[np.float64]
 
 SAME_BUDGET = 1.25  # budgets closer than this factor are one profile
 MAX_PROFILES = 8
 
 
-def figure_isoflop(table: RunTable, target: str, surface: Surface | None = None) -> Figure:
+def figure_isoflop(table: Runs, target: str, surface: Surface | None = None) -> Figure:
     """Draw loss against N per budget.
 
     A faint dot is a run, a full dot the mean over the mixtures that were run at every size. The parabola in log N goes
@@ -103,7 +102,7 @@ def _draw_parabola(axes: style.Axes, sizes: Array, means: Array, colour: str) ->
         axes.plot([best], [height], "*", color=colour, markersize=14, markeredgecolor="white", zorder=5)
 
 
-def _draw_law(axes: style.Axes, surface: Surface, rows: RunTable, sizes: Array, colour: str) -> None:
+def _draw_law(axes: style.Axes, surface: Surface, rows: Runs, sizes: Array, colour: str) -> None:
     """The law's mean over the profile's mixtures, along N at this budget's tokens."""
     order = [rows.domains.index(name) for name in surface.domains]
     mixtures = np.unique(rows.mixtures()[:, order].round(4), axis=0) if order else np.zeros((1, 0))

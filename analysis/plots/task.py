@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
-from mixlab.laws.two_step import TwoStep, loss_of
-from mixlab.runs import RunTable
-from mixlab.search.task import TaskPrediction
+from mixlab.runs.table import Runs
+from mixlab.tasks.predict import TaskPrediction
+from mixlab.tasks.two_step import TwoStep, loss_of
 from mixlab.units import format_flops, format_quantity
 
 STAR = "#D55E00"
 
 
-def figure_task(table: RunTable, chain: TwoStep, frontier: Sequence[TaskPrediction], answer: TaskPrediction) -> Figure:
+def figure_task(table: Runs, chain: TwoStep, frontier: Sequence[TaskPrediction], answer: TaskPrediction) -> Figure:
     """Draw both steps side by side; the loss axes point the same way, from bad to good.
 
     Args:

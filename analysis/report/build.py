@@ -15,7 +15,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.gather import Picture, to_point
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains
@@ -23,7 +22,8 @@ from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import domain_colours, to_svg
-from mixlab.folder import write_atomic
+from analysis.report.picture import Picture, to_point
+from mixlab.files import write_atomic
 from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_flops, format_quantity
 

@@ -30,7 +30,7 @@ Found = Iterator[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Source:
+class EmbeddedText:
     """A domain's documents, and how many bytes of them at most."""
 
     documents: Callable[[], Found]
@@ -60,7 +60,7 @@ def write_embedded_corpus(folder: Path | str) -> dict[str, int]:
     return sizes
 
 
-def _write(path: Path, source: Source) -> int:
+def _write(path: Path, source: EmbeddedText) -> int:
     buffer, size, seen = io.BytesIO(), 0, set()
     # A fixed time and no name, so that the bytes depend on the text alone.
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=6, mtime=0) as packed:
@@ -209,13 +209,13 @@ def _rows(text: str, rows: int = 100) -> Iterator[str]:
         yield "".join(lines[start : start + rows])
 
 
-SOURCES: dict[str, Source] = {
-    "python": Source(_python, 6_000_000),
-    "tests": Source(_tests, 6_000_000),
-    "cpp_headers": Source(_headers, 5_000_000),
-    "prose": Source(_prose, 4_000_000),
-    "stubs": Source(_stubs, 2_000_000),
-    "tables": Source(_tables, 2_000_000),
-    "licences": Source(_licences, 1_000_000),
-    "metadata": Source(_metadata, 1_000_000),
+SOURCES: dict[str, EmbeddedText] = {
+    "python": EmbeddedText(_python, 6_000_000),
+    "tests": EmbeddedText(_tests, 6_000_000),
+    "cpp_headers": EmbeddedText(_headers, 5_000_000),
+    "prose": EmbeddedText(_prose, 4_000_000),
+    "stubs": EmbeddedText(_stubs, 2_000_000),
+    "tables": EmbeddedText(_tables, 2_000_000),
+    "licences": EmbeddedText(_licences, 1_000_000),
+    "metadata": EmbeddedText(_metadata, 1_000_000),
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from mixlab.corpus.shards import REBUILD, SPLITS, shard_info, verify_shard
 from mixlab.errors import CorpusError
-from mixlab.folder import read_json
+from mixlab.files import read_json
 from mixlab.mixture import Domain
 
 INVENTORY_FILE = "inventory.json"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.errors import CorpusError
-from mixlab.folder import read_json, write_json
+from mixlab.files import read_json, write_json
 
 SPLITS = ("train", "validation")
 TOKEN_BYTES_FILE = "token_bytes.npy"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.errors import CorpusError, MixlabError
-from mixlab.folder import write_atomic
+from mixlab.files import write_atomic
 
 TOKENIZER_FILE = "tokenizer.json"
 END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "<eos>", "</s>")

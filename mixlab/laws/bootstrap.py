@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixlab.laws.base import Array, Fit, Observations
-from mixlab.laws.blend import Blend, Recipe, Resamples
+from mixlab.arrays import Array
+from mixlab.laws.choice.blend import Blend, FitRecipe, Resamples
+from mixlab.laws.forms.base import Fits, Observations
 
 
 def bootstrap_losses(
@@ -35,7 +36,7 @@ def bootstrap_losses(
 
 
 def resample(
-    members: Sequence[tuple[Recipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
+    members: Sequence[tuple[FitRecipe, float]], blend: Blend, rows: Observations, flops: Array, count: int, seed: int
 ) -> Resamples:
     """`count` draws, each of a member fitted to a table that this member could have made; members take turns."""
     turns = min(len(members), count)
@@ -48,8 +49,8 @@ def resample(
 
 
 def refit(
-    recipe: Recipe, fit: Fit, rows: Observations, flops: Array, count: int, seed: int, draws: slice = slice(None)
-) -> Fit:
+    recipe: FitRecipe, fit: Fits, rows: Observations, flops: Array, count: int, seed: int, draws: slice = slice(None)
+) -> Fits:
     """The recipe fitted to those of `count` tables that its fit could have made."""
     losses = bootstrap_losses(rows.loss, fit.predict(rows)[0], rows.run, recipe.form.free(rows), count, seed)[draws]
     return recipe.fit(rows.with_loss(losses), flops, np.ones(losses.shape), seed, fit.theta[0])

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from mixlab.arrays import Array
 from mixlab.errors import FitError
-from mixlab.laws.base import Array, Observations
-from mixlab.laws.select import Candidate, Choice
-from mixlab.laws.support import Data
-from mixlab.laws.transfer import TransferError
+from mixlab.laws.choice.auto import Candidate, Choice
+from mixlab.laws.choice.rows import Data
+from mixlab.laws.choice.transfer import TransferError
+from mixlab.laws.forms.base import Observations
 
 FAR = 0.2  # log-error from which on a row may be far off
 FAR_SCATTERS = 10.0  # and so many standard deviations of the others

@@ -7,21 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixlab.arrays import Array
 from mixlab.errors import FitError
-from mixlab.laws.base import CONVERGED, ILL_CONDITIONED, Array, Fit, FitResult, Member, Observations
-from mixlab.laws.blend import Blend, Recipe, Resamples
 from mixlab.laws.bootstrap import parameter_intervals, refit, resample
+from mixlab.laws.choice.auto import Choice, named, weigh
+from mixlab.laws.choice.blend import Blend, FitRecipe, Resamples
+from mixlab.laws.choice.rows import Data, apart, observe
+from mixlab.laws.choice.transfer import TransferError
 from mixlab.laws.diagnostics import better_baselines, left_out, outliers, require_agreement, untested
-from mixlab.laws.parametric import ParametricLaw
-from mixlab.laws.select import Choice, named, weigh
-from mixlab.laws.support import Data, apart, observe
+from mixlab.laws.forms.base import CONVERGED, ILL_CONDITIONED, FitResult, Fits, Member, Observations
+from mixlab.laws.forms.parametric import ParametricLaw
 from mixlab.laws.surface import Draw, Surface
-from mixlab.laws.transfer import TransferError
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 
 def fit_surface(
-    table: RunTable,
+    table: Runs,
     objective: str | Mapping[str, float],
     *,
     law: str = "auto",
@@ -124,14 +125,14 @@ def _fit_target(choice: Choice, data: Data, target: str, bootstrap: int, paramet
     return _Fitted(blend, result, resamples, warnings)
 
 
-def _converged(choice: Choice, target: str) -> tuple[list[tuple[Recipe, float]], list[Fit], list[str]]:
+def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float]], list[Fits], list[str]]:
     """The members whose fit to all rows converges, with weights that sum to 1, their fits, and what is passed over.
 
     Raises:
         FitError: when there is none: an unconverged fit is not an answer.
     """
     members = choice.members[target]
-    kept: list[tuple[Recipe, float]] = []
+    kept: list[tuple[FitRecipe, float]] = []
     fits, passed_over = [], []
     # Where no member converges, the best of the other candidates that does.
     others = [(one.recipe, 1.0) for one in choice.candidates if not one.baseline and one.recipe not in dict(members)]
@@ -154,7 +155,7 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[Recipe, float]],
     return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
 
 
-def _members(kept: Sequence[tuple[Recipe, float]], fits: Sequence[Fit], choice: Choice) -> list[Member]:
+def _members(kept: Sequence[tuple[FitRecipe, float]], fits: Sequence[Fits], choice: Choice) -> list[Member]:
     """The members of one target's blend, in their order."""
     errors = {one.recipe: one.error.score for one in choice.candidates}
     return [
@@ -165,7 +166,7 @@ def _members(kept: Sequence[tuple[Recipe, float]], fits: Sequence[Fit], choice: 
     ]
 
 
-def _result(fit: Fit, resamples: Fit | None, rows: Observations, target: str) -> FitResult:
+def _result(fit: Fits, resamples: Fits | None, rows: Observations, target: str) -> FitResult:
     draws = [resamples.natural(index) for index in range(len(resamples.theta))] if resamples is not None else []
     law = fit.law
     status = law.status(fit, rows) if isinstance(law, ParametricLaw) else fit.status[0]

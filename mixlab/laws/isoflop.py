@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.arrays import Array
 from mixlab.errors import FitError
-from mixlab.laws.base import CONVERGED, Array, FitResult, Observations, Points
 from mixlab.laws.bootstrap import parameter_intervals
-from mixlab.laws.chinchilla import Chinchilla, optimum
-from mixlab.runs import RunTable
+from mixlab.laws.forms.base import CONVERGED, FitResult, Observations, Points
+from mixlab.laws.forms.chinchilla import Chinchilla, optimum
+from mixlab.runs.table import Runs
 
 MIN_SIZES = 5
 MIN_BUDGETS = 2
@@ -60,7 +61,7 @@ def profiles(flops: Array, params: Array, loss: Array) -> list[Profile]:
 
 
 def fit_isoflop(
-    table: RunTable, target: str = "loss", bootstrap: int = 200, seed: int = 0
+    table: Runs, target: str = "loss", bootstrap: int = 200, seed: int = 0
 ) -> tuple[FitResult, list[Profile]]:
     """N* = G C^a and D* = H C^b from the good profiles, with intervals by resampling the runs of each budget.
 

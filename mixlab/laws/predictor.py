@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from numpy.typing import ArrayLike
 
-from mixlab.laws.base import Array
+from mixlab.arrays import Array
 
 
 class Predictor(Protocol):

@@ -18,13 +18,14 @@ from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.linalg import block_diag
 
+from mixlab.arrays import Array
 from mixlab.errors import ConfigError
-from mixlab.laws.base import Array, FitResult, Points
-from mixlab.laws.blend import Blend, Resamples
 from mixlab.laws.bootstrap import percentile_interval
-from mixlab.laws.select import Choice
-from mixlab.laws.stack import Stack
-from mixlab.laws.transfer import TransferError
+from mixlab.laws.choice.auto import Choice
+from mixlab.laws.choice.blend import Blend, Resamples
+from mixlab.laws.choice.stack import FitStack
+from mixlab.laws.choice.transfer import TransferError
+from mixlab.laws.forms.base import FitResult, Points
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Draw:
         return float(each.sum()), np.asarray((each @ self._shares) @ slopes[:, 0])
 
     @cached_property
-    def _stack(self) -> Stack:
+    def _stack(self) -> FitStack:
         """The members of all blends."""
-        return Stack.of([fit for name in self.weights for fit in self.blends[name].fits])
+        return FitStack.of([fit for name in self.weights for fit in self.blends[name].fits])
 
     @cached_property
     def _shares(self) -> Array:

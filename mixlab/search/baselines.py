@@ -7,13 +7,13 @@ import numpy as np
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 LARGEST_RUNS = 0.25  # in log C: runs this near the largest count as the largest
 
 
 def baseline_mixtures(
-    surface: Surface, space: MixtureSpace | None, observed: RunTable | None
+    surface: Surface, space: MixtureSpace | None, observed: Runs | None
 ) -> tuple[dict[str, Mixture], list[str]]:
     """The baselines that this space and table know, by name, and why others are missing."""
     if space is None:
@@ -29,7 +29,7 @@ def baseline_mixtures(
     return found, missing
 
 
-def best_observed(surface: Surface, observed: RunTable) -> tuple[Mixture, int]:
+def best_observed(surface: Surface, observed: Runs) -> tuple[Mixture, int]:
     """The mixture that was best among the largest runs, and its row: no law at all."""
     values = np.asarray(sum(weight * observed.column(column) for column, weight in surface.objective.items()))
     log_c = np.log(observed.flops())

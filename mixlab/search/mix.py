@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
+from mixlab.arrays import Array
 from mixlab.mixture import Mixture, MixtureSpace
-
-Array = NDArray[np.float64]
 
 RANDOM_STARTS = 6
 BEST_STARTS = 4  # of all, by their values, that are followed down

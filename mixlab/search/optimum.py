@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mixlab.arrays import Array
 from mixlab.errors import FitError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.runs.cost import Cost
 from mixlab.search.mix import minimise_mixture
-from mixlab.search.size import Cost, bracket, minimise_size, params_for
-
-Array = NDArray[np.float64]
+from mixlab.search.size import bracket, minimise_size, params_for
 
 TURNS = 8
 STILL = 1e-3  # in log N, between turns

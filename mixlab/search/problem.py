@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.config import StudyConfig
 from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
-from mixlab.flops import FlopsPerToken
-from mixlab.folder import StudyFolder
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
-from mixlab.runs import RunTable, load_runs
-from mixlab.search.size import Cost, SixND
+from mixlab.runs.cost import Cost, cost_of
+from mixlab.runs.read import load_runs
+from mixlab.runs.table import Runs
+from mixlab.study.config import StudyConfig
+from mixlab.study.folder import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Problem:
         config: the study's, where the runs are a study's.
     """
 
-    table: RunTable
+    table: Runs
     objective: str | dict[str, float]
     space: MixtureSpace | None
     supply: NDArray[np.float64]
@@ -105,9 +105,7 @@ def load_problem(
     )
 
 
-def _objective(
-    table: RunTable, config: StudyConfig | None, wanted: Mapping[str, float] | None
-) -> str | dict[str, float]:
+def _objective(table: Runs, config: StudyConfig | None, wanted: Mapping[str, float] | None) -> str | dict[str, float]:
     if wanted:
         for name in wanted:
             if name not in table.evals:
@@ -123,13 +121,13 @@ def _objective(
     return "loss" if table.has("loss") else _only_loss(table)
 
 
-def _only_loss(table: RunTable) -> str | dict[str, float]:
+def _only_loss(table: Runs) -> str | dict[str, float]:
     if not table.evals:
         table.column("loss")  # says what is missing
     return {name: 1 / len(table.evals) for name in table.evals}
 
 
-def _supply(table: RunTable, unique: Mapping[str, float]) -> dict[str, float]:
+def _supply(table: Runs, unique: Mapping[str, float]) -> dict[str, float]:
     """Unique tokens by domain, or under `tokens` without mixtures: as given, else the most that the table states."""
     names = table.domains or ("tokens",)
     for name in unique:
@@ -143,7 +141,7 @@ def _supply(table: RunTable, unique: Mapping[str, float]) -> dict[str, float]:
     return {name: supply.get(name, math.inf) for name in names}
 
 
-def _stating(table: RunTable, unique: Mapping[str, float]) -> RunTable:
+def _stating(table: Runs, unique: Mapping[str, float]) -> Runs:
     """The table with a column for each supply that only the caller states, and what is assumed in its notes.
 
     Its runs then count as having repeated nothing of it, however much they read: what they were fed is not known.
@@ -155,13 +153,13 @@ def _stating(table: RunTable, unique: Mapping[str, float]) -> RunTable:
                 table = table.with_note(f"`{column}` differs from row to row: its largest value counts as the supply")
         elif name in unique and table.has("tokens"):
             read = table.tokens() * (table.column(f"mix.{name}") if table.domains else 1.0)
-            table = RunTable(table.frame.assign(**{column: max(unique[name], float(read.max()))}), table.notes)
+            table = Runs(table.frame.assign(**{column: max(unique[name], float(read.max()))}), table.notes)
             table = table.with_note(f"the table has no column `{column}`: its runs count as not repeated")
     return table
 
 
 def _space(
-    table: RunTable,
+    table: Runs,
     config: StudyConfig | None,
     supply: Mapping[str, float],
     max_epochs: float | None,
@@ -201,10 +199,3 @@ def _prior(config: StudyConfig, space: MixtureSpace) -> Mixture | None:
     return Mixture.normalized(
         {name: weight for name, weight in config.mixtures.prior.items() if name in config.trained}
     )
-
-
-def cost_of(table: RunTable) -> Cost:
-    """FLOPs per token as the runs state them, else 6 N."""
-    if table.flops_source == "6ND" or not table.has("tokens"):
-        return SixND()
-    return FlopsPerToken(table.params(), table.flops(), table.tokens())

@@ -14,12 +14,12 @@ import numpy as np
 from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.runs import RunTable
+from mixlab.runs.cost import Cost
+from mixlab.runs.table import Runs
 from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.caveats import caveats
 from mixlab.search.optimum import Optimum, Question, find_optimum, pose
 from mixlab.search.recommendation import Recommendation
-from mixlab.search.size import Cost
 
 OPTIMUM_DRAWS = 60
 OPTIMUM_TURNS = 3  # of a draw's search, which begins at the answer
@@ -35,7 +35,7 @@ def recommend(
     params: float | None = None,
     tokens: float | None = None,
     fixed_mixture: Mixture | None = None,
-    observed: RunTable | None = None,
+    observed: Runs | None = None,
     kl: float = 0.0,
     prior: Mixture | None = None,
     start: Mixture | None = None,
@@ -119,7 +119,7 @@ def _spread(values: list[float], point: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _baseline(surface: Surface, question: Question, mixture: Mixture, observed: RunTable | None) -> dict[str, Any]:
+def _baseline(surface: Surface, question: Question, mixture: Mixture, observed: Runs | None) -> dict[str, Any]:
     """A baseline at its own best size."""
     fixed = replace(question, fixed_mixture=mixture)
     optimum = find_optimum(surface.point, fixed, [], 0)

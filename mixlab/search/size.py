@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mixlab.flops import six_nd
+from mixlab.runs.cost import Cost
 
 GRID = 33
 ZOOMS = 3  # each narrows the grid to two of its steps
 EDGE = 0.02  # in log N: how near the end of the bracket counts as at its end
-
-
-class Cost(Protocol):
-    """What training costs, and what a budget buys at N (see `mixlab.flops.FlopsPerToken`)."""
-
-    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]: ...
-
-    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]: ...
-
-
-class SixND:
-    """C = 6 N D."""
-
-    def flops(self, params: ArrayLike, tokens: ArrayLike) -> NDArray[np.float64]:
-        """C = 6 N D."""
-        return six_nd(params, tokens)
-
-    def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
-        """D = C / (6 N)."""
-        return np.asarray(flops, dtype=float) / (6.0 * np.asarray(params, dtype=float))
 
 
 def bracket(params_range: tuple[float, float], flops: float, max_flops: float) -> tuple[float, float]:

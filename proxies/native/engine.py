@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
-from proxies.engine import State
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe
+from proxies.model.engine import State
+from proxies.model.parameters import Floats, initial_parameters, peak_decays, peak_rates, rope_angles
+from proxies.model.recipe import ADAM_EPSILON
 from proxies.native.build import load_library
-from proxies.parameters import Floats, initial_parameters, peak_decays, peak_rates, rope_angles
-from proxies.recipe import ADAM_EPSILON
 
 
 class _Shape(ctypes.Structure):
@@ -28,7 +28,7 @@ class _Adam(ctypes.Structure):
 
 
 class NativeEngine:
-    """See `proxies.engine.Engine`. Members are trained one after the other: on a CPU nothing is gained by stacking.
+    """An `Engine`. Members are trained one after the other: on a CPU nothing is gained by stacking.
 
     Args:
         shape: of every member.

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixlab.errors import SweepError
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
-from proxies.engine import State
-from proxies.memory import SCORED_PER_PASS
-from proxies.parameters import Floats, initial_parameters
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe
+from proxies.model.engine import State
+from proxies.model.memory import SCORED_PER_PASS
+from proxies.model.parameters import Floats, initial_parameters
 from proxies.pytorch.compiled import WithFallback, compiled, with_free_size
-from proxies.pytorch.model import Stack
 from proxies.pytorch.optim import AdamW
+from proxies.pytorch.stack import ModelStack
 
 
 class TorchEngine:
-    """See `proxies.engine.Engine`. Where a pass does not fit into memory, passes are cut into smaller ones for good.
+    """An `Engine`. Where a pass does not fit into memory, passes are cut into smaller ones for good.
 
     Args:
         shape: of every member.
@@ -42,7 +42,7 @@ class TorchEngine:
         compile: bool = False,
     ) -> None:
         parameters = np.stack([initial_parameters(shape, seed) for seed in seeds])
-        self._stack = Stack(shape, parameters, torch.device(device))
+        self._stack = ModelStack(shape, parameters, torch.device(device))
         self._optimizer = AdamW(self._stack.flat, shape, recipes, compile)
         self.device = torch.cuda.get_device_name() if device == "cuda" else device
         self._bf16 = bf16

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe
-from proxies.parameters import peak_decays, peak_rates
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe
+from proxies.model.parameters import peak_decays, peak_rates
+from proxies.model.recipe import ADAM_EPSILON
 from proxies.pytorch.compiled import WithFallback, compiled
-from proxies.recipe import ADAM_EPSILON
 
 
 class AdamW:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mixlab.specs import RunRecord, RunSpec
+from mixlab.runs.specs import RunRecord, RunSpec
 
 Job = tuple[RunSpec, ...]
 

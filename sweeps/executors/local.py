@@ -20,11 +20,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from mixlab.errors import MixlabError
-from mixlab.flops import training_flops
-from mixlab.specs import RunRecord, RunSpec
-from proxies.checkpoint import tokens_left
-from proxies.compute import Compute, use_one_thread
-from proxies.speed import stack_limit
+from mixlab.runs.flops import training_flops
+from mixlab.runs.specs import RunRecord, RunSpec
+from proxies.compute.compute import Compute, use_one_thread
+from proxies.compute.stacking import stack_limit
+from proxies.training.checkpoint import tokens_left
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
 
 REPORT_SECONDS = 0.3
@@ -150,8 +150,8 @@ def flops_left(job: Job, checkpoints: Path | None) -> float:
 def _work(pipe: Connection, corpus: Path, compute: Compute, checkpoints: Path | None) -> None:
     """A worker's life: open the corpus once, then train what comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
-    from proxies.texts import open_texts
-    from proxies.train import train_stack
+    from proxies.training.texts import open_texts
+    from proxies.training.train import train_stack
 
     use_one_thread(compute)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 DOMAINS = ("web", "books", "code", "math", "law", "<script>alert(1)</script>")
 
@@ -17,7 +17,7 @@ def planted_loss(mixture: np.ndarray, params: np.ndarray, tokens: np.ndarray) ->
     return scale[:, None] + lack
 
 
-def planted_table(seed: int = 0, noise: float = 0.004, mixtures: int = 24) -> RunTable:
+def planted_table(seed: int = 0, noise: float = 0.004, mixtures: int = 24) -> Runs:
     """Every mixture at every size and budget; one run per mixture and size, one row per budget."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -33,4 +33,4 @@ def planted_table(seed: int = 0, noise: float = 0.004, mixtures: int = 24) -> Ru
                 rows.append(row | {"loss": losses.mean(), "seed": 0})
     frame = pd.DataFrame(rows)
     supply = {"web": 6e9, "books": 1e9, "code": 2e9, "math": 4e8, "law": 8e8, DOMAINS[5]: 3e8}
-    return RunTable.from_frame(frame.assign(**{f"unique.{name}": count for name, count in supply.items()}))
+    return Runs.from_frame(frame.assign(**{f"unique.{name}": count for name, count in supply.items()}))

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,6 @@ def synthetic() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def planted(synthetic: ModuleType) -> RunTable:
-    table: RunTable = synthetic.planted_table()
+def planted(synthetic: ModuleType) -> Runs:
+    table: Runs = synthetic.planted_table()
     return table

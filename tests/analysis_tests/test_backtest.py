@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.backtest import backtest, matching_targets
-from analysis.holdout import Split, split_holdout, split_largest
-from analysis.metrics import choices, metrics
-from analysis.predictions import Prediction
+from analysis.backtest.backtest import backtest, matching_targets
+from analysis.backtest.holdout import Holdout, split_holdout, split_largest
+from analysis.backtest.metrics import choices, metrics
+from analysis.backtest.predictions import Prediction
 from mixlab.errors import RunTableError
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 
 def test_metrics_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_regret_is_within_alternatives() -> None:
     assert choices(observed, observed, np.arange(4)) == (None, None)
 
 
-def test_runs_stay_whole(planted: RunTable) -> None:
+def test_runs_stay_whole(planted: Runs) -> None:
     split = split_holdout(planted, "params > 5e6 and flops > 1e16")
     assert not set(split.fit.run_ids) & set(split.test.run_ids)
     assert len(split.test) == 24
@@ -52,21 +52,21 @@ def test_runs_stay_whole(planted: RunTable) -> None:
     assert "both sides" in both.notes[0]
 
 
-def test_refusals_say_what_to_do(planted: RunTable) -> None:
+def test_refusals_say_what_to_do(planted: Runs) -> None:
     with pytest.raises(RunTableError, match="rows on both sides") as error:
         split_holdout(planted, "flops > 1e16")
     assert "--continue-runs" in str(error.value.hint)
     with pytest.raises(RunTableError, match="none of 216"):
         split_holdout(planted, "flops > 1e20")
     split = split_largest(planted)
-    renamed = RunTable.from_frame(split.test.frame.rename(columns={"mix.web": "mix.wob"}))
+    renamed = Runs.from_frame(split.test.frame.rename(columns={"mix.web": "mix.wob"}))
     with pytest.raises(RunTableError, match=r"mix\.web"):
-        backtest(Split(split.fit, renamed), ["loss"], law="joint-additive", bootstrap=0, baselines=False)
+        backtest(Holdout(split.fit, renamed), ["loss"], law="joint-additive", bootstrap=0, baselines=False)
     with pytest.raises(RunTableError, match="several targets"):
         backtest(split, ["loss", "loss.web"], bootstrap=0)
 
 
-def test_planted_law_beats_the_baselines(planted: RunTable) -> None:
+def test_planted_law_beats_the_baselines(planted: Runs) -> None:
     result = backtest(split_largest(planted), ["loss"], law="joint-additive", bootstrap=40)
     scores = result.targets["loss"]
     assert (result.rows_fit, result.rows_test) == (144, 72)
@@ -83,9 +83,9 @@ def test_planted_law_beats_the_baselines(planted: RunTable) -> None:
     assert set(result.to_json()) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
 
 
-def test_an_accuracy_is_better_when_it_is_larger(planted: RunTable) -> None:
+def test_an_accuracy_is_better_when_it_is_larger(planted: Runs) -> None:
     frame = planted.frame.assign(**{"acc.quiz": 0.25 + 0.7 / (1 + np.exp(2 * (planted.column("loss") - 2.2)))})
-    split = split_largest(RunTable.from_frame(frame))
+    split = split_largest(Runs.from_frame(frame))
     scores = backtest(split, ["acc.quiz"], law="two-step", bootstrap=20, baselines=False).targets["acc.quiz"]
     assert scores["decision_accuracy"] is not None
     assert scores["decision_accuracy"] > 0.9
@@ -93,21 +93,21 @@ def test_an_accuracy_is_better_when_it_is_larger(planted: RunTable) -> None:
     assert 0 <= scores["regret_at_1"] < 0.02
 
 
-def test_two_steps_at_one_scale(planted: RunTable) -> None:
+def test_two_steps_at_one_scale(planted: Runs) -> None:
     frame = planted.frame.assign(**{"acc.quiz": 0.25 + 0.7 / (1 + np.exp(2 * (planted.column("loss") - 2.2)))})
     frame = frame[(frame["params"] == 3e6) & (frame["flops"] == 4e15)]
     for table in (frame, frame.drop(columns=["params", "tokens", "flops"])):
-        split = split_holdout(RunTable.from_frame(table), "`mix.web` > 0.25")
+        split = split_holdout(Runs.from_frame(table), "`mix.web` > 0.25")
         result = backtest(split, ["acc.quiz"], law="two-step", bootstrap=0)
         assert result.targets["acc.quiz"]["mae"] is not None
         assert result.targets["acc.quiz"]["mae"] < 0.05
         assert "sigmoid-in-flops" not in result.baselines
 
 
-def test_targets_are_named_by_pattern(planted: RunTable) -> None:
+def test_targets_are_named_by_pattern(planted: Runs) -> None:
     named = dict.fromkeys(("loss.a", "loss.b"), planted.frame["loss"])
     frame = planted.frame.drop(columns=[c for c in planted.frame if c.startswith("loss.")]).assign(**named)
-    both = RunTable.from_frame(frame)
+    both = Runs.from_frame(frame)
     assert matching_targets(both, ["loss.*"]) == ("loss.a", "loss.b")
     assert matching_targets(both, ["loss.b", "loss.?", "loss"]) == ("loss.b", "loss.a", "loss")
     with pytest.raises(RunTableError, match=r"no column `loss\.c`"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.backtest.predictions import Prediction
 from analysis.plots.backtest import figure_backtest
 from analysis.plots.curve import FrontierPoint, figure_curve
 from analysis.plots.domains import figure_domains
@@ -14,9 +15,8 @@ from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop, group_budgets, parabola, shared_mixtures
 from analysis.plots.mixture import figure_mixture
 from analysis.plots.style import save, to_svg
-from analysis.predictions import Prediction
 from mixlab.errors import ConfigError
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 HOSTILE = "<script>alert(1)</script> $x_{"
 
@@ -52,7 +52,7 @@ def test_budgets_that_nearly_agree_are_one_profile() -> None:
     assert [rows.tolist() for rows in groups] == [[True, False, True, False], [False, True, False, True]]
 
 
-def test_figures_escape_names(planted: RunTable) -> None:
+def test_figures_escape_names(planted: Runs) -> None:
     weights = {"web": 0.6, HOSTILE: 0.4}
     drawn = [
         figure_mixture(weights, {"web": (0.5, 0.7)}, {"uniform": {"web": 0.5, HOSTILE: 0.5}}),

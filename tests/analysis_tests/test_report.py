@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.commands import KINDS, backtest, plot, report
-from analysis.gather import Picture, gather
 from analysis.report.build import outcome, render, runs_table, sentence
+from analysis.report.picture import Picture, gather
 from mixlab.errors import ConfigError, RunTableError
-from mixlab.runs import RunTable
+from mixlab.runs.table import Runs
 
 
 @pytest.fixture(scope="module")
 def csv(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "planted.csv"
-    table: RunTable = synthetic.planted_table()
+    table: Runs = synthetic.planted_table()
     table.write(path)
     return path
 
@@ -107,7 +107,7 @@ def test_defeat_and_a_draw_are_said() -> None:
     assert missed == {"heading": "the recommended mixture won, but its loss was not predicted well", "good": False}
 
 
-def test_a_table_without_mixtures_gives_what_it_can(tmp_path: Path, planted: RunTable) -> None:
+def test_a_table_without_mixtures_gives_what_it_can(tmp_path: Path, planted: Runs) -> None:
     frame = planted.frame[["run_id", "params", "tokens", "flops", "loss"]]
     frame.to_csv(tmp_path / "plain.csv", index=False)
     picture = gather(tmp_path / "plain.csv", bootstrap=20)
@@ -116,7 +116,7 @@ def test_a_table_without_mixtures_gives_what_it_can(tmp_path: Path, planted: Run
     assert "Recommended mixture" not in render(picture)
 
 
-def test_two_rows_give_a_page_that_says_what_is_missing(tmp_path: Path, planted: RunTable) -> None:
+def test_two_rows_give_a_page_that_says_what_is_missing(tmp_path: Path, planted: Runs) -> None:
     planted.frame.head(2).to_csv(tmp_path / "two.csv", index=False)
     picture = gather(tmp_path / "two.csv")
     assert picture.answer is None

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mixlab.batches import Batches
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies.train import Texts
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from proxies.training.train import CorpusTokens
 
 
 @pytest.fixture(autouse=True)
@@ -19,12 +19,12 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def texts() -> Texts:
+def texts() -> CorpusTokens:
     """Two domains that a model can learn: one counts up, the other repeats letters."""
     rng = np.random.default_rng(0)
     count = (np.arange(6000) % 50).astype(np.uint16)
     repeat = np.repeat(rng.integers(50, 60, 1500), 4).astype(np.uint16)
-    return Texts(
+    return CorpusTokens(
         train={"count": count[:5000], "repeat": repeat[:5000]},
         validation={"count": count[5000:], "repeat": repeat[5000:]},
         token_bytes=np.ones(64, dtype=np.int64),

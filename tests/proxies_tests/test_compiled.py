@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from mixlab.batches import Batches
-from mixlab.config import ProxyConfig
 from mixlab.errors import ConfigError, SweepError
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies.compute import Compute, make_engine, resolve_compute
-from proxies.engine import Engine
-from proxies.parameters import Floats
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from mixlab.study.config import ProxyConfig
+from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.model.engine import Engine
+from proxies.model.parameters import Floats
 from proxies.pytorch.engine import TorchEngine
-from proxies.pytorch.model import Stack
-from proxies.train import Texts, train_run
+from proxies.pytorch.stack import ModelStack
+from proxies.training.train import CorpusTokens, train_run
 
 EAGER = Compute("cpu", "torch", "fp32")
 COMPILED = resolve_compute(ProxyConfig(device="cpu", engine="torch", compile="on"))
@@ -118,7 +118,7 @@ def test_out_of_memory_cuts_compiled_passes(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_cannot_be_compiled_is_trained_eagerly_and_recorded(
-    texts: Texts, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
+    texts: CorpusTokens, spec: RunSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unable(*_: object) -> None:
         raise RuntimeError("no such processor\nand more")
@@ -134,7 +134,7 @@ def test_an_error_of_the_step_itself_is_raised(monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object) -> torch.Tensor:
         raise ValueError("this is wrong")
 
-    monkeypatch.setattr(Stack, "mean_losses", broken)
+    monkeypatch.setattr(ModelStack, "mean_losses", broken)
     with pytest.raises(ValueError, match="this is wrong"):
         train(make_engine(COMPILED, specs_of()), (2,))
 

@@ -13,18 +13,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mixlab.batches import Batches
-from mixlab.config import ProxyConfig
 from mixlab.errors import ConfigError, SweepError
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies.compute import Compute, make_engine, resolve_compute
-from proxies.engine import Engine
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from mixlab.study.config import ProxyConfig
+from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.model.engine import Engine
+from proxies.model.parameters import unpacked
 from proxies.native.build import load_library
-from proxies.parameters import unpacked
 from proxies.pytorch.engine import TorchEngine
-from proxies.pytorch.model import Stack
+from proxies.pytorch.stack import ModelStack
 
 NATIVE = resolve_compute(ProxyConfig(device="cpu"))
 needs_native = pytest.mark.skipif(NATIVE.engine != "native", reason=NATIVE.note)
@@ -150,14 +150,14 @@ def test_out_of_memory_is_met_by_smaller_passes(monkeypatch: pytest.MonkeyPatch)
     specs = [replace(spec_of(shape), seed=seed) for seed in range(2)]
     texts = np.stack([text(shape, 12, seed) for seed in range(2)])
     whole = make_engine(PLAIN, specs).train(texts, [4] * 3, [1.0] * 3, 0)
-    losses, largest = Stack.losses, 1
+    losses, largest = ModelStack.losses, 1
 
-    def short_of_memory(self: Stack, sequences: torch.Tensor, flat: torch.Tensor | None = None) -> torch.Tensor:
+    def short_of_memory(self: ModelStack, sequences: torch.Tensor, flat: torch.Tensor | None = None) -> torch.Tensor:
         if sequences.shape[0] * sequences.shape[1] > largest:
             raise torch.OutOfMemoryError
         return losses(self, sequences, flat)
 
-    monkeypatch.setattr(Stack, "losses", short_of_memory)
+    monkeypatch.setattr(ModelStack, "losses", short_of_memory)
     engine = make_engine(PLAIN, specs)
     assert engine.train(texts, [4] * 3, [1.0] * 3, 0) == pytest.approx(whole, rel=1e-5)
     assert engine.describe()["out_of_memory"] == "passes cut to 1 sequences of 1 models"

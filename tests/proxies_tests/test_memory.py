@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mixlab.batches import Batches
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies import speed
-from proxies.compute import Compute
-from proxies.memory import members_in, saved_bytes, state_bytes
-from proxies.parameters import initial_parameters
-from proxies.pytorch.model import Stack
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from proxies.compute import stacking
+from proxies.compute.compute import Compute
+from proxies.model.memory import members_in, saved_bytes, state_bytes
+from proxies.model.parameters import initial_parameters
+from proxies.pytorch.stack import ModelStack
 
 GIB = 2**30
 
 
 def kept_by_autograd(shape: ModelShape, sequences: int, bf16: bool) -> int:
     """Bytes of the distinct storages that a forward pass saves, beside the parameters."""
-    stack = Stack(shape, initial_parameters(shape, 0)[None], torch.device("cpu"))
+    stack = ModelStack(shape, initial_parameters(shape, 0)[None], torch.device("cpu"))
     kept: list[torch.Tensor] = []  # alive, so that no address comes twice
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -66,9 +66,9 @@ def test_the_plan_and_the_device_alone_say_how_many_are_stacked(monkeypatch: pyt
     compute, shape = Compute("cuda", "torch", "bf16"), ModelShape.near(1e7, 257, 256)
 
     def limit(memory: int, tokens: int) -> int:
-        monkeypatch.setattr(speed, "_cuda_memory", lambda: memory)
-        return speed.stack_limit(RunSpec(Mixture({"a": 1.0}), shape, (tokens,), 0, recipe, "test", 100), compute)
+        monkeypatch.setattr(stacking, "_cuda_memory", lambda: memory)
+        return stacking.stack_limit(RunSpec(Mixture({"a": 1.0}), shape, (tokens,), 0, recipe, "test", 100), compute)
 
     assert limit(16 * GIB, 10_000_000) == members_in(16 * GIB, shape, 64, bf16=True) < 64
     assert limit(16 * GIB, 10_000) == members_in(16 * GIB, shape, 1, bf16=True)
-    assert limit(1000 * GIB, 10_000_000) == speed.CUDA_MEMBERS
+    assert limit(1000 * GIB, 10_000_000) == stacking.CUDA_MEMBERS

@@ -14,29 +14,29 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixlab.batches import Batches
-from mixlab.config import ProxyConfig
 from mixlab.errors import ConfigError, CorpusError
-from mixlab.flops import forward_flops_per_token, training_flops
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies.checkpoint import Trunk, load_trunk, save_trunk, tokens_left, trunk_path
-from proxies.engine import State
-from proxies.parameters import initial_parameters, packed, parameter_shapes, unpacked
+from mixlab.runs.batches import Batches
+from mixlab.runs.flops import forward_flops_per_token, training_flops
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from mixlab.study.config import ProxyConfig
+from proxies.model.engine import State
+from proxies.model.parameters import initial_parameters, packed, parameter_shapes, unpacked
+from proxies.model.recipe import batch_sequences, growing_batches, make_recipe
+from proxies.model.schedule import branch_factor, decay_factor, trunk_factor
 from proxies.pytorch.functions import cross_entropy, unit_scale
-from proxies.pytorch.model import Stack
 from proxies.pytorch.optim import AdamW
-from proxies.recipe import batch_sequences, growing_batches, make_recipe
-from proxies.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
-from proxies.schedule import branch_factor, decay_factor, trunk_factor
+from proxies.pytorch.stack import ModelStack
+from proxies.training.checkpoint import Trunk, load_trunk, save_trunk, tokens_left, trunk_path
+from proxies.training.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
 
 CPU = torch.device("cpu")
 SHAPE = ModelShape(depth=2, width=16, vocab_size=32, context=12)
 
 
-def stack_of(shape: ModelShape, *seeds: int) -> Stack:
-    return Stack(shape, np.stack([initial_parameters(shape, seed) for seed in seeds]), CPU)
+def stack_of(shape: ModelShape, *seeds: int) -> ModelStack:
+    return ModelStack(shape, np.stack([initial_parameters(shape, seed) for seed in seeds]), CPU)
 
 
 @pytest.mark.parametrize("tied", [False, True])

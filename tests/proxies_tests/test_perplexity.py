@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixlab.batches import Batches
-from mixlab.config import ProxyConfig
 from mixlab.corpus.tokenizer import ByteTokenizer
 from mixlab.mixture import Mixture
-from mixlab.shapes import ModelShape
-from mixlab.specs import Recipe, RunSpec
-from proxies.compute import make_engine, resolve_compute
-from proxies.engine import Engine, State
-from proxies.perplexity import document_windows, score_documents
+from mixlab.runs.batches import Batches
+from mixlab.runs.shapes import ModelShape
+from mixlab.runs.specs import Recipe, RunSpec
+from mixlab.study.config import ProxyConfig
+from proxies.compute.compute import make_engine, resolve_compute
+from proxies.model.engine import Engine, State
+from proxies.training.perplexity import document_windows, score_documents
 
 CONTEXT = 16
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixlab.config import ProxyConfig
 from mixlab.errors import SweepError
-from mixlab.flops import training_flops
 from mixlab.mixture import Mixture
-from mixlab.runs import records_to_table
-from mixlab.specs import RunRecord, RunSpec
-from proxies.checkpoint import load_model, load_trunk, trunk_path
-from proxies.compute import Compute, make_engine, resolve_compute
-from proxies.engine import State
-from proxies.evaluate import Evaluator
-from proxies.sampler import validation_windows
-from proxies.train import Texts, train_run, train_stack
+from mixlab.runs.flops import training_flops
+from mixlab.runs.records import records_to_table
+from mixlab.runs.specs import RunRecord, RunSpec
+from mixlab.study.config import ProxyConfig
+from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.model.engine import State
+from proxies.training.checkpoint import load_model, load_trunk, trunk_path
+from proxies.training.evaluate import Evaluator
+from proxies.training.sampler import validation_windows
+from proxies.training.train import CorpusTokens, train_run, train_stack
 
 NATIVE = resolve_compute(ProxyConfig(device="cpu"))
 needs_native = pytest.mark.skipif(NATIVE.engine != "native", reason=NATIVE.note)
@@ -39,7 +39,7 @@ def losses(record: RunRecord) -> list[dict[str, float]]:
     return [point.losses for point in record.points]
 
 
-def test_a_run_learns_and_reports_exact_counts(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_a_run_learns_and_reports_exact_counts(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     record = train_run(spec, texts, compute)
     assert record.status == "done"
     assert [point.tokens for point in record.points] == [640, 1280, 2560]
@@ -55,14 +55,16 @@ def test_a_run_learns_and_reports_exact_counts(texts: Texts, spec: RunSpec, comp
     assert (record.environment["engine"], record.environment["precision"]) == (compute.engine, compute.precision)
 
 
-def test_a_branch_equals_a_run_planned_for_it_alone_bitwise(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_a_branch_equals_a_run_planned_for_it_alone_bitwise(
+    texts: CorpusTokens, spec: RunSpec, compute: Compute
+) -> None:
     together = train_run(spec, texts, compute)
     for index, tokens in enumerate(spec.tokens):
         alone = train_run(replace(spec, tokens=(tokens,)), texts, compute)
         assert alone.points[0].losses == together.points[index].losses
 
 
-def test_stacked_equals_lone(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_stacked_equals_lone(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     members = [
         spec,
         replace(spec, seed=2),
@@ -76,7 +78,9 @@ def test_stacked_equals_lone(texts: Texts, spec: RunSpec, compute: Compute) -> N
             assert a == pytest.approx(b, rel=1e-4 if compute.engine == "torch" else 0)
 
 
-def test_resume_equals_uninterrupted_bitwise(texts: Texts, spec: RunSpec, compute: Compute, tmp_path: Path) -> None:
+def test_resume_equals_uninterrupted_bitwise(
+    texts: CorpusTokens, spec: RunSpec, compute: Compute, tmp_path: Path
+) -> None:
     whole = train_run(spec, texts, compute, checkpoints=tmp_path / "whole")
 
     class KilledError(Exception):
@@ -100,7 +104,7 @@ def test_resume_equals_uninterrupted_bitwise(texts: Texts, spec: RunSpec, comput
 
 
 def test_a_longer_run_goes_on_from_the_trunk_of_a_shorter_one_bitwise(
-    texts: Texts, spec: RunSpec, compute: Compute, tmp_path: Path
+    texts: CorpusTokens, spec: RunSpec, compute: Compute, tmp_path: Path
 ) -> None:
     short = replace(spec, tokens=spec.tokens[:2])
     train_run(short, texts, compute, checkpoints=tmp_path)
@@ -110,7 +114,7 @@ def test_a_longer_run_goes_on_from_the_trunk_of_a_shorter_one_bitwise(
     assert sum(processed) == spec.tokens_after(spec.steps(2560)) - spec.tokens_after(spec.trunk_steps(1280))
 
 
-def test_a_trunk_serves_no_run_that_branches_before_it(texts: Texts, spec: RunSpec, tmp_path: Path) -> None:
+def test_a_trunk_serves_no_run_that_branches_before_it(texts: CorpusTokens, spec: RunSpec, tmp_path: Path) -> None:
     train_run(spec, texts, checkpoints=tmp_path)
     assert load_trunk(tmp_path, replace(spec, tokens=(640, 900, 2560))) is None
     assert load_trunk(tmp_path, replace(spec, recipe=replace(spec.recipe, warmup_steps=4))) is None
@@ -119,13 +123,13 @@ def test_a_trunk_serves_no_run_that_branches_before_it(texts: Texts, spec: RunSp
     assert list(kept.points) == [640, 1280]  # the last branch is made again, to end with its model
 
 
-def test_the_cost_stated_by_a_spec_is_what_is_trained(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_the_cost_stated_by_a_spec_is_what_is_trained(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     processed: list[int] = []
     train_run(spec, texts, compute, progress=processed.append)
     assert sum(processed) == spec.trained_tokens
 
 
-def test_a_finished_model_can_be_loaded(texts: Texts, spec: RunSpec, tmp_path: Path) -> None:
+def test_a_finished_model_can_be_loaded(texts: CorpusTokens, spec: RunSpec, tmp_path: Path) -> None:
     record = train_run(spec, texts, checkpoints=tmp_path)
     parameters, loaded = load_model(tmp_path / f"{spec.run_id}.model.safetensors")
     assert loaded == spec
@@ -135,14 +139,14 @@ def test_a_finished_model_can_be_loaded(texts: Texts, spec: RunSpec, tmp_path: P
     assert Evaluator(windows, texts.token_bytes)(engine)[0].losses == record.points[-1].losses
 
 
-def test_a_second_mixture_in_the_decay_is_used(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_a_second_mixture_in_the_decay_is_used(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     plain = train_run(spec, texts, compute)
     annealed = train_run(replace(spec, anneal=Mixture({"count": 0.0, "repeat": 1.0})), texts, compute)
     assert annealed.points[-1].realised["repeat"] > plain.points[-1].realised["repeat"] + 200
     assert annealed.points[-1].losses["repeat"] < plain.points[-1].losses["repeat"]
 
 
-def test_a_pool_is_repeated_and_the_table_says_so(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_a_pool_is_repeated_and_the_table_says_so(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     plain = train_run(spec, texts, compute)
     pooled = train_run(replace(spec, pools=(("count", 160),)), texts, compute)
     assert pooled.points[-1].realised == plain.points[-1].realised
@@ -152,7 +156,9 @@ def test_a_pool_is_repeated_and_the_table_says_so(texts: Texts, spec: RunSpec, c
 
 
 @pytest.mark.parametrize("rate", [1e20, 30.0])  # not finite, and finite but far above where it was
-def test_divergence_stops_the_run_and_is_recorded(texts: Texts, spec: RunSpec, compute: Compute, rate: float) -> None:
+def test_divergence_stops_the_run_and_is_recorded(
+    texts: CorpusTokens, spec: RunSpec, compute: Compute, rate: float
+) -> None:
     wild = replace(spec, tokens=(25600,), recipe=replace(spec.recipe, learning_rate=rate, warmup_steps=200))
     processed: list[int] = []
     record = train_run(wild, texts, compute, progress=processed.append)
@@ -161,13 +167,13 @@ def test_divergence_stops_the_run_and_is_recorded(texts: Texts, spec: RunSpec, c
     assert sum(processed) < wild.trained_tokens
 
 
-def test_a_diverged_member_leaves_the_others_alone(texts: Texts, spec: RunSpec, compute: Compute) -> None:
+def test_a_diverged_member_leaves_the_others_alone(texts: CorpusTokens, spec: RunSpec, compute: Compute) -> None:
     wild = replace(spec, recipe=replace(spec.recipe, learning_rate=1e20))
     record, other = train_stack([wild, spec], texts, compute)
     assert record.status == "diverged"
     assert losses(other)[-1] == pytest.approx(losses(train_run(spec, texts, compute))[-1], rel=1e-4)
 
 
-def test_runs_that_differ_in_shape_cannot_be_stacked(texts: Texts, spec: RunSpec) -> None:
+def test_runs_that_differ_in_shape_cannot_be_stacked(texts: CorpusTokens, spec: RunSpec) -> None:
     with pytest.raises(SweepError, match="equal in shape, tokens and recipe"):
         train_stack([spec, replace(spec, shape=replace(spec.shape, width=24))], texts)

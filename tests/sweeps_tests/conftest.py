@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mixlab.config import ProxyConfig
-from mixlab.corpus.prepare import prepare_corpus
-from mixlab.folder import StudyFolder
-from proxies.compute import resolve_compute
+from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.study.config import ProxyConfig
+from mixlab.study.folder import StudyFolder
+from proxies.compute.compute import resolve_compute
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.tracking import NoTracker

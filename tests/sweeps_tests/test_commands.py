@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mixlab.folder import StudyFolder
-from proxies.checkpoint import kept_bytes
-from proxies.texts import open_texts
-from proxies.train import train_run
+from mixlab.study.folder import StudyFolder
+from proxies.training.checkpoint import kept_bytes
+from proxies.training.texts import open_texts
+from proxies.training.train import train_run
 from sweeps.commands import status, sweep
-from sweeps.driver import first_specs, open_study
+from sweeps.driver import first_specs, open_plan
 
 
 def run(command: Any, *args: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def run(command: Any, *args: str) -> dict[str, Any]:
 
 def test_a_plan_is_costed_and_starts_nothing(study_folder: StudyFolder) -> None:
     plan = run(sweep, str(study_folder.root), "--plan")
-    specs = first_specs(open_study(study_folder))
+    specs = first_specs(open_plan(study_folder))
     assert (plan["runs"], plan["left"], plan["done"]) == (len(specs), len(specs), 0)
     assert plan["points"] == sum(len(spec.tokens) for spec in specs)
     assert plan["flops"] == plan["flops_left"] == pytest.approx(sum(spec.flops for spec in specs))
@@ -34,7 +34,7 @@ def test_a_plan_is_costed_and_starts_nothing(study_folder: StudyFolder) -> None:
 
 
 def test_a_plan_counts_on_the_trunks_that_are_kept(study_folder: StudyFolder) -> None:
-    spec = first_specs(open_study(study_folder))[0]
+    spec = first_specs(open_plan(study_folder))[0]
     shorter = replace(spec, tokens=spec.tokens[:-1])
     train_run(shorter, open_texts(study_folder.corpus), checkpoints=study_folder.checkpoints)
     kept = sum(path.stat().st_size for path in study_folder.checkpoints.iterdir())

@@ -14,21 +14,22 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from mixlab import specs
-from mixlab.config import ProxyConfig
-from mixlab.corpus.prepare import prepare_corpus
+from mixlab.commands.export import export
+from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.errors import ConfigError, SweepError
-from mixlab.export import export
-from mixlab.folder import StudyFolder, write_json
+from mixlab.files import write_json
+from mixlab.runs import specs
+from mixlab.runs.specs import RunRecord
 from mixlab.search.problem import load_problem
 from mixlab.search.recommend import recommend
-from mixlab.specs import RunRecord
-from proxies.compute import Compute, resolve_compute
-from sweeps.driver import Watcher, first_specs, open_study, run_sweep
+from mixlab.study.config import ProxyConfig
+from mixlab.study.folder import StudyFolder
+from proxies.compute.compute import Compute, resolve_compute
+from sweeps.driver import Watcher, first_specs, open_plan, run_sweep
 from sweeps.executors.base import Event, Finished, Job, Restarted
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
-from sweeps.study import MixtureStudy
+from sweeps.optuna_view import OptunaView
 from sweeps.tracking import NoTracker
 
 
@@ -44,7 +45,7 @@ def table(folder: StudyFolder) -> pd.DataFrame:
 def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolder) -> None:
     study_folder = swept_folder
     records = list(Ledger(study_folder.ledger).records().values())
-    assert {record.run_id for record in records} == {spec.run_id for spec in first_specs(open_study(study_folder))}
+    assert {record.run_id for record in records} == {spec.run_id for spec in first_specs(open_plan(study_folder))}
     assert {record.status for record in records} == {"done"}
     assert all(len(record.points) == 3 for record in records)
     frame = table(study_folder)
@@ -65,9 +66,9 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
 # A driver that is killed when its third record is in the ledger, however fast the machine is.
 KILLED_DRIVER = """
 import os, signal, sys
-from mixlab.config import ProxyConfig
-from mixlab.folder import StudyFolder
-from proxies.compute import resolve_compute
+from mixlab.study.config import ProxyConfig
+from mixlab.study.folder import StudyFolder
+from proxies.compute.compute import resolve_compute
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.tracking import NoTracker
@@ -93,7 +94,7 @@ def test_a_killed_driver_goes_on_to_the_same_table(
     killed = subprocess.run([sys.executable, "-c", KILLED_DRIVER, str(study_folder.root)], check=False)
     assert killed.returncode == -signal.SIGKILL
     kept = {path.name: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
-    assert 3 <= len(kept) < len(first_specs(open_study(study_folder)))
+    assert 3 <= len(kept) < len(first_specs(open_plan(study_folder)))
     command = [sys.executable, "-m", "mixlab", "sweep", str(study_folder.root)]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     for name, stamp in kept.items():
@@ -122,7 +123,7 @@ class KillsItsFirstWorker(LocalExecutor):
 
 
 def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> None:
-    jobs: list[Job] = [(spec,) for spec in first_specs(open_study(study_folder))[:2]]
+    jobs: list[Job] = [(spec,) for spec in first_specs(open_plan(study_folder))[:2]]
     finished: list[RunRecord] = []
     restarts = 0
     for event in KillsItsFirstWorker(study_folder.corpus, 1, resolve_compute(ProxyConfig())).run(jobs):
@@ -209,10 +210,10 @@ def test_a_second_driver_is_refused_and_the_holder_named(study_folder: StudyFold
 def test_the_optuna_study_is_rebuilt_from_the_ledger(swept_folder: StudyFolder) -> None:
     study_folder = swept_folder
     records = sweep(study_folder)
-    study = open_study(study_folder)
+    study = open_plan(study_folder)
 
     def values() -> list[float]:
-        opened = MixtureStudy("tiny", study_folder.optuna, study.space, study.longest, "tpe", 0)
+        opened = OptunaView("tiny", study_folder.optuna, study.space, study.longest, "tpe", 0)
         return sorted(opened.values())
 
     before = values()

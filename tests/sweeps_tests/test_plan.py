@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixlab.errors import ConfigError, InfeasibleError
-from mixlab.flops import training_flops
-from mixlab.folder import StudyFolder
 from mixlab.mixture import Domain, Mixture, MixtureSpace
-from mixlab.specs import RunSpec
+from mixlab.runs.flops import training_flops
+from mixlab.runs.specs import RunSpec
+from mixlab.study.folder import StudyFolder
 from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
-from sweeps.driver import first_round, first_specs, open_study
+from sweeps.driver import first_round, first_specs, open_plan
 from sweeps.plan import stacks
 
 
@@ -48,7 +48,7 @@ def test_bounds_without_room_are_refused() -> None:
 
 
 def test_budgets_are_isoflops_and_every_mixture_meets_the_reference_size(study_folder: StudyFolder) -> None:
-    study = open_study(study_folder)
+    study = open_plan(study_folder)
     specs = first_specs(study)
     for spec in specs:
         for budget, tokens in zip(study.config.sweep.budgets, spec.tokens, strict=True):
@@ -65,7 +65,7 @@ def test_budgets_are_isoflops_and_every_mixture_meets_the_reference_size(study_f
 
 
 def test_stacks_hold_equal_runs_costliest_first(study_folder: StudyFolder) -> None:
-    specs = first_specs(open_study(study_folder))
+    specs = first_specs(open_plan(study_folder))
     jobs = stacks(specs, lambda spec: 4)
     assert sorted(spec.run_id for job in jobs for spec in job) == sorted(spec.run_id for spec in specs)
     assert max(len(job) for job in jobs) == 4
@@ -81,24 +81,24 @@ def test_too_small_a_budget_is_refused_when_planning(study_folder: StudyFolder) 
     text = study_folder.config_file.read_text().replace('"4e8", ', '"1e7", ')
     study_folder.config_file.write_text(text)
     with pytest.raises(ConfigError, match="at least 20 steps"):
-        open_study(StudyFolder.open(study_folder.root))
+        open_plan(StudyFolder.open(study_folder.root))
 
 
 def test_demand_beyond_supply_is_refused_when_planning(study_folder: StudyFolder) -> None:
     text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 0.01")
     study_folder.config_file.write_text(text)
     with pytest.raises(InfeasibleError, match=r"at most 0\.01 epochs"):
-        open_study(StudyFolder.open(study_folder.root))
+        open_plan(StudyFolder.open(study_folder.root))
 
 
 def test_a_scarce_domain_is_repeated_in_a_proxy_as_often_as_the_target_would(study_folder: StudyFolder) -> None:
-    plain = open_study(study_folder)
+    plain = open_plan(study_folder)
     assert not any(spec.pools for spec in first_specs(plain))  # no target, no simulation
     supply = {domain.name: domain.unique_tokens for domain in plain.inventory.domains}
     target = 4 * sum(supply.values())
     text = study_folder.config_file.read_text() + f"target: {{flops: 1e12, tokens: {target:.0f}}}\n"
     study_folder.config_file.write_text(text.replace("count: count.jsonl", "count: {paths: count.jsonl, supply: 1e9}"))
-    study = open_study(StudyFolder.open(study_folder.root))
+    study = open_plan(StudyFolder.open(study_folder.root))
     specs = first_specs(study)
     assert any(spec.pools for spec in specs)
     for spec in specs:
@@ -115,13 +115,13 @@ def test_a_scarce_domain_is_repeated_in_a_proxy_as_often_as_the_target_would(stu
     assert ahead == specs[0]
     off = text.replace("target: {", "target: {simulate_epochs: false, ")
     study_folder.config_file.write_text(off)
-    assert not any(spec.pools for spec in first_specs(open_study(StudyFolder.open(study_folder.root))))
+    assert not any(spec.pools for spec in first_specs(open_plan(StudyFolder.open(study_folder.root))))
 
 
 def test_no_pool_is_read_more_often_than_a_recommendation_may(study_folder: StudyFolder) -> None:
     text = study_folder.config_file.read_text().replace("max_epochs: 100", "max_epochs: 3")
     study_folder.config_file.write_text(text + "target: {flops: 1e15, tokens: 1e12}\n")
-    study = open_study(StudyFolder.open(study_folder.root))
+    study = open_plan(StudyFolder.open(study_folder.root))
     for spec in first_specs(study):
         for name, pool in spec.pools:
             assert spec.mixture[name] * spec.tokens[-1] / pool <= 3

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from mixlab.config import ProxyConfig
 from mixlab.errors import ConfigError
-from mixlab.folder import StudyFolder
-from proxies.compute import resolve_compute
+from mixlab.study.config import ProxyConfig
+from mixlab.study.folder import StudyFolder
+from proxies.compute.compute import resolve_compute
 from sweeps.driver import Watcher
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
 from sweeps.tracking import NoTracker
-from sweeps.verify import Candidate, _noise_floor, _verdict, plan_proof, run_proof
+from sweeps.verify import Contender, _noise_floor, _verdict, plan_proof, run_proof
 
 
 def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFolder) -> None:
@@ -51,7 +51,7 @@ def test_what_a_seed_does_to_all_mixtures_is_no_noise() -> None:
 
 
 def test_a_defeat_is_said() -> None:
-    best = Candidate({"a": 1.0}, {"mean": 2.0, "low": 1.9, "high": 2.1}, [2.2, 2.2], 2.2, {})
+    best = Contender({"a": 1.0}, {"mean": 2.0, "low": 1.9, "high": 2.1}, [2.2, 2.2], 2.2, {})
     beats = {
         "uniform": {"difference": -0.1, "beyond_noise": False},
         "proportional": {"difference": 0.2, "beyond_noise": True},

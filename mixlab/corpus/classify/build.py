@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import OTHER, Classifier, Embedder, checked_vectors, load_classifier, load_embedder
-from mixlab.corpus.classify.clusters import find_clusters
-from mixlab.corpus.classify.embed import Lsa, read_embeddings
 from mixlab.corpus.classify.labelled import evaluate, read_examples, train_labelled
-from mixlab.corpus.classify.linear import LinearModel
 from mixlab.corpus.classify.seeds import read_topics, train_from_seeds
-from mixlab.corpus.classify.source import Texts, read, sample
-from mixlab.corpus.classify.store import load_model
+from mixlab.corpus.learn.base import OTHER, Classifier, Embedder, checked_vectors, load_classifier, load_embedder
+from mixlab.corpus.learn.clusters import find_clusters
+from mixlab.corpus.learn.embed import Lsa, read_embeddings
+from mixlab.corpus.learn.linear import LinearModel
+from mixlab.corpus.learn.store import load_model
+from mixlab.corpus.read.texts import DomainTexts, read, sample
 from mixlab.errors import ConfigError
 
 ALL = "all"
@@ -72,7 +72,7 @@ class Built:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def build_classifier(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def build_classifier(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     """Train or load what is wanted.
 
     Raises:
@@ -104,7 +104,7 @@ def _with_other(labels: Sequence[str], least: float) -> tuple[str, ...]:
     return (*labels, OTHER) if least > 0 and OTHER not in labels else tuple(labels)
 
 
-def _from_labels(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def _from_labels(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     assert wanted.labelled is not None
     examples = read_examples(wanted.labelled, wanted.label_field, wanted.text_field, wanted.group_field)
     trained = train_labelled(examples, wanted.seed)
@@ -117,7 +117,7 @@ def _from_labels(wanted: Wanted, sources: Sequence[Texts]) -> Built:
     return Built(trained.model, _with_other(trained.model.labels, wanted.least), "labelled", about=about)
 
 
-def _from_topics(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def _from_topics(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     assert wanted.topics is not None
     topics = read_topics(wanted.topics)
     texts = [doc.text for doc in sample(sources, wanted.seed)]
@@ -126,7 +126,7 @@ def _from_topics(wanted: Wanted, sources: Sequence[Texts]) -> Built:
     return Built(model, _with_other(model.labels, wanted.least), "topics", about={"examples": len(texts), **about})
 
 
-def _from_clusters(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def _from_clusters(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     docs = sample(sources, wanted.seed)
     texts = [doc.text for doc in docs]
     count = wanted.clusters or None
@@ -145,13 +145,13 @@ def _from_clusters(wanted: Wanted, sources: Sequence[Texts]) -> Built:
     return Built(model, _with_other(model.labels, wanted.least), "clusters", about=about)
 
 
-def _from_model(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def _from_model(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     assert wanted.model is not None
     model = load_model(wanted.model)
     return Built(model, _with_other(model.labels, wanted.least), "model")
 
 
-def _from_object(wanted: Wanted, sources: Sequence[Texts]) -> Built:
+def _from_object(wanted: Wanted, sources: Sequence[DomainTexts]) -> Built:
     assert wanted.classifier is not None
     classifier = load_classifier(wanted.classifier)
     return Built(classifier, _with_other(classifier.labels, wanted.least), "classifier")

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import Array, Classifier, checked_probabilities, library
-from mixlab.corpus.classify.calibrate import expected_calibration_error
-from mixlab.corpus.classify.linear import LinearModel, Selection, fit_linear, train_linear
-from mixlab.corpus.readers import document, records
+from mixlab.arrays import Array
+from mixlab.corpus.learn.base import Classifier, checked_probabilities, library
+from mixlab.corpus.learn.calibrate import expected_calibration_error
+from mixlab.corpus.learn.linear import LinearModel, Selection, fit_linear, train_linear
+from mixlab.corpus.read.readers import document, records
 from mixlab.errors import CorpusError, did_you_mean
 
 FEWEST = 5
@@ -36,7 +37,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class HoldOutScores:
     """What a classifier is worth on examples it has not seen.
 
     Attributes:
@@ -75,7 +76,7 @@ class Trained:
     """A classifier trained on all examples, with what the same procedure is worth on held-out ones."""
 
     model: LinearModel
-    evaluation: Evaluation
+    evaluation: HoldOutScores
     selection: Selection
 
 
@@ -173,7 +174,7 @@ def _check_groups(examples: Examples) -> None:
         )
 
 
-def evaluate(model: Classifier, examples: Examples) -> Evaluation:
+def evaluate(model: Classifier, examples: Examples) -> HoldOutScores:
     """Score a classifier on examples; a label it does not know counts as wrong.
 
     Raises:
@@ -192,7 +193,7 @@ def evaluate(model: Classifier, examples: Examples) -> Evaluation:
     if isinstance(model, LinearModel):
         before = expected_calibration_error(model.uncalibrated(examples.texts), truth)
     f1 = _f1(truth, said, len(known))
-    return Evaluation(
+    return HoldOutScores(
         labels=model.labels,
         documents=len(truth),
         accuracy=float((said == truth).mean()),

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import OTHER
-from mixlab.corpus.classify.source import Texts, read_records, record_id
 from mixlab.corpus.classify.tag import Tags
-from mixlab.corpus.readers import ID_STEM
+from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.read.readers import ID_STEM
+from mixlab.corpus.read.texts import DomainTexts, read_records, record_id
 from mixlab.corpus.shards import slug
 from mixlab.errors import ConfigError, CorpusError, SweepError
 
@@ -157,7 +157,7 @@ def part_paths(cut: Cut) -> dict[str, str]:
     return {name: f"{folder}/{slug(name.removeprefix(f'{cut.domain}-'))}.jsonl.zst" for name in cut.names}
 
 
-def write_parts(cut: Cut, source: Texts, tags: Tags, root: Path) -> list[Path]:
+def write_parts(cut: Cut, source: DomainTexts, tags: Tags, root: Path) -> list[Path]:
     """Write every sub-domain as `root/split/<domain>/<name>.jsonl.zst`; the folder appears whole or not at all.
 
     A row has `text`, `id`, `topic`, `probability`, and the group field where the domain has one. Existing files of an
@@ -187,7 +187,7 @@ def write_parts(cut: Cut, source: Texts, tags: Tags, root: Path) -> list[Path]:
     return [root / path for path in part_paths(cut).values()]
 
 
-def _write(cut: Cut, source: Texts, tags: Tags, folder: Path) -> None:
+def _write(cut: Cut, source: DomainTexts, tags: Tags, folder: Path) -> None:
     mine = np.flatnonzero(tags.domain == tags.domains.index(cut.domain))
     changed = CorpusError(f"the text of domain `{cut.domain}` changed while it was classified", "run it again")
     count = 0
@@ -206,7 +206,7 @@ def _write(cut: Cut, source: Texts, tags: Tags, folder: Path) -> None:
         raise changed
 
 
-def _rows(cut: Cut, source: Texts, tags: Tags, mine: NDArray[np.integer]) -> Iterator[tuple[bytes, int]]:
+def _rows(cut: Cut, source: DomainTexts, tags: Tags, mine: NDArray[np.integer]) -> Iterator[tuple[bytes, int]]:
     """(JSON line, bytes of the text) of every document of the domain."""
     extra = source.group_field if source.group_field not in (None, ID_STEM, "id") else None
     for count, (record, text) in enumerate(read_records(source)):

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import OTHER, load_embedder
 from mixlab.corpus.classify.build import Built, Wanted, build_classifier, evaluate_on
-from mixlab.corpus.classify.embed import Lsa, read_embeddings
 from mixlab.corpus.classify.parts import Cut, cut_domain
 from mixlab.corpus.classify.shares import (
     UNIFORM,
@@ -24,17 +22,19 @@ from mixlab.corpus.classify.shares import (
     topic_tokens,
     uniform_reference,
 )
-from mixlab.corpus.classify.source import Texts, read, sample
-from mixlab.corpus.classify.store import can_save, save_model
 from mixlab.corpus.classify.tag import Machine, Progress, Tags, tag_documents
+from mixlab.corpus.learn.base import OTHER, load_embedder
+from mixlab.corpus.learn.embed import Lsa, read_embeddings
+from mixlab.corpus.learn.store import can_save, save_model
+from mixlab.corpus.read.sources import expand
+from mixlab.corpus.read.texts import DomainTexts, read, sample
 from mixlab.corpus.signals.filters import bucket_names, buckets, drop_lowest, keep, signal
 from mixlab.corpus.signals.quality import MOST, QUALITY, train_quality
 from mixlab.corpus.signals.scores import Scores
 from mixlab.corpus.signals.semantic import semantic_keepers
-from mixlab.corpus.sources import expand
 from mixlab.corpus.tokenizer import Tokenizer
 from mixlab.errors import ConfigError, did_you_mean
-from mixlab.folder import write_json
+from mixlab.files import write_json
 
 TAGS_FILE, RESULT_FILE = "tags.parquet", "topics.json"
 MODEL_FILE, QUALITY_FILE = "model.safetensors", "quality.safetensors"
@@ -85,12 +85,12 @@ class Job:
         workers: processes (None: as it pays).
     """
 
-    sources: tuple[Texts, ...]
+    sources: tuple[DomainTexts, ...]
     wanted: Wanted
     cutting: Cutting
     out: Path
     test: Path | None = None
-    good: Texts | None = None
+    good: DomainTexts | None = None
     scores: Path | None = None
     reference: str = UNIFORM
     over: float = 1.5
@@ -99,7 +99,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Classification:
     """What came out: tags, shares by domain, evened-out shares by domain, and cuts by domain."""
 
     built: Built
@@ -131,7 +131,7 @@ class Outcome:
         }
 
 
-def classify(job: Job, progress: Progress | None = None) -> Outcome:
+def classify(job: Job, progress: Progress | None = None) -> Classification:
     """Run a job; tags, models and topics.json are written to its folder `out`.
 
     Raises:
@@ -156,7 +156,7 @@ def classify(job: Job, progress: Progress | None = None) -> Outcome:
         tags = replace(tags, vectors=read_embeddings(job.wanted.embeddings, ids))
     references = _references(job, tags)
     shares = {name: topic_shares(tags, name, references[name], job.over) for name in references}
-    outcome = Outcome(
+    outcome = Classification(
         built=built,
         tags=tags,
         shares=shares,

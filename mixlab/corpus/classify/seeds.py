@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import OTHER, Array
-from mixlab.corpus.classify.features import WORDS
-from mixlab.corpus.classify.linear import WORDS_ONLY, LinearModel, train_linear
+from mixlab.arrays import Array
+from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.learn.features import WORDS
+from mixlab.corpus.learn.linear import WORDS_ONLY, LinearModel, train_linear
 from mixlab.errors import ConfigError, CorpusError
-from mixlab.yaml import load_yaml
+from mixlab.study.yaml import load_yaml
 
 ROUNDS = 2
 FEWEST_HITS = 8

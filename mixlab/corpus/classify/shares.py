@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.corpus.classify.base import OTHER
 from mixlab.corpus.classify.tag import Tags
+from mixlab.corpus.learn.base import OTHER
 from mixlab.errors import ConfigError, did_you_mean
 
 UNIFORM = "uniform"

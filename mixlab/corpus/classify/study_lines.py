@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from mixlab.config import load_config
 from mixlab.errors import ConfigError
+from mixlab.study.config import load_config
 
 Edit = tuple[int, int, str]
 

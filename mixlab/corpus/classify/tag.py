@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.base import Classifier, Embedder, checked_probabilities, checked_vectors
-from mixlab.corpus.classify.linear import LinearModel
-from mixlab.corpus.classify.source import Doc, Texts, read
+from mixlab.corpus.learn.base import Classifier, Embedder, checked_probabilities, checked_vectors
+from mixlab.corpus.learn.linear import LinearModel
 from mixlab.corpus.parallel import ordered_map
+from mixlab.corpus.read.texts import Doc, DomainTexts, read
 from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.quality import QUALITY, quality_scores
 from mixlab.corpus.signals.scores import Scores
@@ -129,7 +129,7 @@ class Excerpts:
 
 
 def tag_documents(
-    sources: Sequence[Texts],
+    sources: Sequence[DomainTexts],
     machine: Machine,
     out: Path,
     labels: tuple[str, ...],

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.hashes import HashSet
-from mixlab.corpus.clean.options import UrlsConfig, WordsConfig
 from mixlab.corpus.clean.words import Block, phrase_hash
-from mixlab.corpus.sources import expand
+from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError
+from mixlab.study.cleaning import UrlsConfig, WordsConfig
 
 MAX_PHRASE = 5
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.hashes import HashSet
-from mixlab.corpus.clean.options import BenchmarksConfig
 from mixlab.corpus.clean.words import U64, Block
-from mixlab.corpus.readers import records
-from mixlab.corpus.sources import expand
+from mixlab.corpus.read.readers import records
+from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError, did_you_mean
+from mixlab.study.cleaning import BenchmarksConfig
 
 
 class Benchmarks:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.clean.options import QualityConfig
 from mixlab.corpus.clean.repetition import Sequences, repeats
 from mixlab.corpus.clean.words import ALPHA, Block, Spans, phrase_hash
+from mixlab.study.cleaning import QualityConfig
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 BULLETS = "•‣▪◦●*-–"

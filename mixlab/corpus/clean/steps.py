@@ -23,10 +23,10 @@ from mixlab.corpus.clean.language import LanguageIdentifier
 from mixlab.corpus.clean.lines import LineKeys, boilerplate, line_keys, without_lines
 from mixlab.corpus.clean.near import HASHES, Signatures, signatures
 from mixlab.corpus.clean.normalise import normalise
-from mixlab.corpus.clean.options import BenchmarksConfig, CleaningConfig
 from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.words import U64, Block
+from mixlab.study.cleaning import BenchmarksConfig, CleaningConfig
 
 # Arrays over so many characters stay in a core's cache.
 CHUNK_CHARACTERS = 300_000

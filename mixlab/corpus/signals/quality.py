@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.linear import LinearModel, train_linear
+from mixlab.corpus.learn.linear import LinearModel, train_linear
 from mixlab.errors import CorpusError
 
 QUALITY = "quality"

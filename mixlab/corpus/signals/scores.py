@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mixlab.errors import CorpusError
-from mixlab.folder import write_atomic
+from mixlab.files import write_atomic
 
 
 class Scores:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.classify.clusters import spherical_kmeans
+from mixlab.corpus.learn.clusters import spherical_kmeans
 
 DOCUMENTS_PER_CLUSTER = 1_000
 BLOCK = 512

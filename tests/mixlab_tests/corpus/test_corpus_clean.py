@@ -15,14 +15,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mixlab.config import load_config
-from mixlab.corpus.clean.options import STANDARD_QUALITY, CleaningConfig, QualityConfig
+from mixlab.commands.prepare import prepare
 from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.steps import Cleaned, Cleaner
 from mixlab.corpus.clean.words import Block
-from mixlab.corpus.commands import prepare
 from mixlab.errors import ConfigError, CorpusError
+from mixlab.study.cleaning import STANDARD_QUALITY, CleaningConfig, QualityConfig
+from mixlab.study.config import load_config
 
 STEMS = ["river", "stone", "garden", "letter", "winter", "window", "market", "doctor", "island", "engine", "forest"]
 VERBS = ["follows", "answers", "carries", "opens", "finds", "keeps", "leaves", "reaches", "builds", "watches"]

@@ -11,7 +11,7 @@ import pytest
 
 from mixlab.corpus.clean.near import HASHES, near_duplicates, rows_per_band, signatures
 from mixlab.corpus.clean.words import Block
-from mixlab.corpus.readers import records
+from mixlab.corpus.read.readers import records
 
 CORPORA = Path(__file__).parents[3] / ".." / "shared" / "corpora"
 STANDARD = 0.4

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.corpus.parallel import WorkerLostError, ordered_map
-from mixlab.corpus.prepare import prepare_corpus
-from mixlab.folder import StudyFolder
+from mixlab.study.folder import StudyFolder
 
 # A prepare that is killed when the second block of a stage has come back from its workers, whose pids it tells first.
 KILLED = """
 import os, signal, sys
-import mixlab.corpus.blocks
-from mixlab.corpus import prepare
-from mixlab.folder import StudyFolder
+import mixlab.corpus.build.blocks
+from mixlab.corpus.build import prepare
+from mixlab.study.folder import StudyFolder
 
 root, stage = sys.argv[1:]
 left = 2
@@ -42,7 +42,7 @@ def read_tokens(path, read=prepare.read_tokens):
     return read(path)
 
 if __name__ == "__main__":
-    mixlab.corpus.blocks.BLOCK_BYTES = 20_000
+    mixlab.corpus.build.blocks.BLOCK_BYTES = 20_000
     prepare.read_tokens = read_tokens
     prepare.prepare_corpus(StudyFolder.open(root), progress=lambda *_: stage == "clean" and count(), workers=2)
 """
@@ -87,7 +87,7 @@ def contents(folder: StudyFolder) -> dict[str, bytes]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixlab.corpus.blocks.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("mixlab.corpus.build.blocks.BLOCK_BYTES", 20_000)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -107,7 +107,7 @@ def test_the_size_of_blocks_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     folder = study(tmp_path, documents=200)
     prepare_corpus(folder, workers=1)
     small = contents(folder)
-    monkeypatch.setattr("mixlab.corpus.blocks.BLOCK_BYTES", 1 << 21)
+    monkeypatch.setattr("mixlab.corpus.build.blocks.BLOCK_BYTES", 1 << 21)
     monkeypatch.setattr("mixlab.corpus.clean.steps.CHUNK_CHARACTERS", 5000)
     prepare_corpus(folder, force=True, workers=1)
     assert contents(folder) == small
@@ -145,7 +145,7 @@ def test_a_killed_prepare_goes_on_to_the_same_bytes(
         original(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixlab.corpus.frames.os.replace", replace)
+        patch.setattr("mixlab.corpus.build.frames.os.replace", replace)
         prepare_corpus(folder, workers=1)
     assert not set(left) & set(written), "finished blocks are worked on again"
     assert contents(folder) == uninterrupted

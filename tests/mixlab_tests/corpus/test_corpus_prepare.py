@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mixlab.corpus.commands import init, prepare, write_study
+from mixlab.commands.init import init
+from mixlab.commands.prepare import prepare
+from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.corpus.embedded import write_embedded_corpus
 from mixlab.corpus.inventory import Inventory
-from mixlab.corpus.prepare import prepare_corpus
 from mixlab.corpus.shards import open_shard, slug, token_bytes
 from mixlab.corpus.tokenizer import load_tokenizer
 from mixlab.errors import ConfigError, CorpusError
-from mixlab.folder import StudyFolder
+from mixlab.study.folder import StudyFolder
+from mixlab.study.new import write_study
 
 CORPORA = Path(__file__).resolve().parents[3] / "../shared/corpora"
 
@@ -154,8 +156,8 @@ def test_a_flipped_bit_is_named(tmp_path: Path) -> None:
 # A prepare that is killed where it first comes to a function of its own.
 KILLED_AT = """
 import os, signal, sys
-from mixlab.corpus import prepare
-from mixlab.folder import StudyFolder
+from mixlab.corpus.build import prepare
+from mixlab.study.folder import StudyFolder
 
 root, name = sys.argv[1:]
 

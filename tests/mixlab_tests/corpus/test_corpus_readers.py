@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixlab.corpus.readers import documents, records
+from mixlab.corpus.read.readers import documents, records
 from mixlab.errors import CorpusError
 
 ROWS = [{"text": f"text {i} é\n" * 50, "id": f"book{i // 3}-{i:04d}"} for i in range(300)]
@@ -135,7 +135,7 @@ def test_records_are_rows_with_all_their_fields(tmp_path: Path) -> None:
 
 
 def test_bad_rows_can_be_skipped_and_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixlab.corpus.readers.MAX_LINE_BYTES", 200)
+    monkeypatch.setattr("mixlab.corpus.read.readers.MAX_LINE_BYTES", 200)
     rows = [
         b'{"text": "a"}', b'{"text": "\xff"}', b'{"text": 3}', b"[1]", b'{"text": "' + b"x" * 900 + b'"}', b"{",
         b'{"body": "b"}', b'{"text": "\\ud800"}', b'{"text": "z"}',
@@ -158,7 +158,7 @@ def test_bad_utf8_in_plain_text_is_named_by_its_row(tmp_path: Path) -> None:
 
 
 def test_text_without_blank_lines_is_cut_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixlab.corpus.readers.MAX_PIECE_BYTES", 10_000)
+    monkeypatch.setattr("mixlab.corpus.read.readers.MAX_PIECE_BYTES", 10_000)
     text = "".join(f"line {i}\n" for i in range(9000))
     (tmp_path / "a.txt").write_text(text)
     pieces = [piece for piece, _ in documents(["a.txt"], base_dir=tmp_path)]
@@ -168,7 +168,7 @@ def test_text_without_blank_lines_is_cut_and_loses_nothing(tmp_path: Path, monke
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.jsonl.gz"])
 def test_a_line_without_end_is_refused_by_its_row(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixlab.corpus.readers.MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr("mixlab.corpus.read.readers.MAX_LINE_BYTES", 1000)
     data = b'{"text": "first"}\n{"text": "' + b"x" * 50_000 + b'"}\n{"text": "last"}\n'
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(CorpusError, match=rf"{name}, row 2: longer than 1,000 bytes"):
@@ -184,7 +184,7 @@ def test_a_line_of_a_gigabyte_takes_bounded_memory(tmp_path: Path) -> None:
         file.write(b'\n{"text": "last"}\n')
     script = (
         "import collections, resource, sys\n"
-        "from mixlab.corpus.readers import documents\n"
+        "from mixlab.corpus.read.readers import documents\n"
         "skipped = collections.Counter()\n"
         "found = [text for text, _ in documents(['long.jsonl'], base_dir=sys.argv[1], skipped=skipped)]\n"
         "print(found, dict(skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

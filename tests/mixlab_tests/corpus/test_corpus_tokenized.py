@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from mixlab.corpus.prepare import prepare_corpus
+from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.read.sources import Source
+from mixlab.corpus.read.tokenized import IdsFormat, id_rows
 from mixlab.corpus.shards import open_shard
-from mixlab.corpus.sources import Source
-from mixlab.corpus.tokenized import IdsFormat, id_rows
 from mixlab.corpus.tokenizer import train_bpe
 from mixlab.errors import CorpusError
-from mixlab.folder import StudyFolder
+from mixlab.study.folder import StudyFolder
 
 END = 400
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixlab.laws.base import Array, Observations, Points
-from mixlab.laws.parametric import ParametricLaw
-from mixlab.laws.registry import get_law
+from mixlab.arrays import Array
+from mixlab.laws.forms.base import Observations, Points
+from mixlab.laws.forms.parametric import ParametricLaw
+from mixlab.laws.forms.registry import get_law
 
 DOMAINS = ("web", "code", "math")
 CENTRE = (np.log(5e6), np.log(1e9))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mixlab.errors import ConfigError
-from mixlab.laws.base import Points
-from mixlab.laws.registry import get_law
+from mixlab.laws.forms.base import Points
+from mixlab.laws.forms.registry import get_law
 
 
 @pytest.mark.parametrize("name", ["gp", "effective-data+gp", "joint+gp"])

@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from mixlab.laws.base import Observations, Points
-from mixlab.laws.registry import get_law
+from mixlab.laws.forms.base import Observations, Points
+from mixlab.laws.forms.registry import get_law
 
 LAWS = (
     "chinchilla",

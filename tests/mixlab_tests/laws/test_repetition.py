@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from mixlab.errors import FitError
-from mixlab.laws.base import Points
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.registry import get_law
-from mixlab.laws.repetition import MUENNIGHOFF, REPEATS_PRIOR, effective
-from mixlab.laws.solver import huber
-from mixlab.runs import RunTable
+from mixlab.laws.forms.base import Points
+from mixlab.laws.forms.registry import get_law
+from mixlab.laws.forms.repetition import MUENNIGHOFF, REPEATS_PRIOR, effective
+from mixlab.laws.forms.solver import huber
+from mixlab.runs.table import Runs
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "datablations_repeats.csv"
 needs_table = pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference table is absent")
@@ -27,13 +27,13 @@ BLIND = {
 }
 
 
-def of_all_text(R: float = 8.0, noise: float = 0.0) -> RunTable:
+def of_all_text(R: float = 8.0, noise: float = 0.0) -> Runs:
     """L = 1.5 + 300 N^-.35 + 500 D'^-.3 without mixtures: four sizes, four token counts, four supplies."""
     grid = np.meshgrid(np.geomspace(1e6, 3e7, 4), np.geomspace(1e8, 4e9, 4), [1e7, 4e7, 9e7, 6e8])
     n, d, u = (axis.ravel() for axis in grid)
     loss = 1.5 + 300 * n**-0.35 + 500 * effective(d, u, R)[0] ** -0.3
     loss = loss * np.exp(noise * np.random.default_rng(0).standard_normal(len(n)))
-    return RunTable.from_frame(pd.DataFrame({"params": n, "tokens": d, "unique_tokens": u, "loss": loss}))
+    return Runs.from_frame(pd.DataFrame({"params": n, "tokens": d, "unique_tokens": u, "loss": loss}))
 
 
 def test_effective_tokens_saturate() -> None:
@@ -52,7 +52,7 @@ def test_published_losses() -> None:
 
 @needs_table
 def test_published_fit() -> None:
-    table = RunTable.read(REFERENCE).where("in_paper_fit == 1")
+    table = Runs.read(REFERENCE).where("in_paper_fit == 1")
     loss = table.column("loss")
     predicted = MUENNIGHOFF.loss(table.params(), table.tokens(), table.unique()[:, 0])
     r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
@@ -63,7 +63,7 @@ def test_published_fit() -> None:
 
 @needs_table
 def test_few_epochs_predict_many() -> None:
-    table = RunTable.read(REFERENCE).where("in_paper_fit == 1")
+    table = Runs.read(REFERENCE).where("in_paper_fit == 1")
     few, many = table.where("epochs <= 16"), table.where("epochs > 16")
     error = {}
     for law in ("repetition", "additive-data"):
@@ -109,7 +109,7 @@ def test_a_table_that_states_no_supply_is_refused(mixtures: bool, column: str) -
     if mixtures:
         frame = frame.assign(**{"mix.a": np.linspace(0, 1, len(frame)), "mix.b": np.linspace(1, 0, len(frame))})
     with pytest.raises(FitError, match="needs to know how many unique tokens there are") as error:
-        fit_surface(RunTable.from_frame(frame), "loss", law="repetition")
+        fit_surface(Runs.from_frame(frame), "loss", law="repetition")
     assert column in (error.value.hint or "")
 
 
@@ -117,7 +117,7 @@ def test_auto_tells_repeats_apart_where_the_table_states_a_supply() -> None:
     table = of_all_text(noise=0.003)
     names = {row["law"] for row in fit_surface(table, "loss", bootstrap=0).selection if not row["baseline"]}
     assert names == {"repetition", "effective-repetition"}
-    silent = RunTable.from_frame(table.frame.drop(columns="unique_tokens"))
+    silent = Runs.from_frame(table.frame.drop(columns="unique_tokens"))
     names = {row["law"] for row in fit_surface(silent, "loss", bootstrap=0).selection if not row["baseline"]}
     assert names == {"additive-data", "effective-data"}
 
@@ -128,7 +128,7 @@ def test_laws_blind_to_repeats_are_left_out_only_where_rows_repeat(cases: Module
     frame = frame.assign(**{f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)})
     for supply, joint in ((cases.SUPPLY, False), ((1e11, 1e11, 1e11), True)):
         stated = {f"unique.{name}": count for name, count in zip(rows.domains, supply, strict=True)}
-        table = RunTable.from_frame(frame.assign(**stated))
+        table = Runs.from_frame(frame.assign(**stated))
         tried = {row["law"] for row in fit_surface(table, "loss", bootstrap=0).selection}
         assert {"repetition+gp", "effective-repetition+gp"} <= tried
         assert ("joint+gp" in tried) is joint

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from mixlab.errors import ConfigError, FitError, RunTableError
-from mixlab.laws.base import FitResult
 from mixlab.laws.bootstrap import bootstrap_losses
+from mixlab.laws.choice.rows import groups_of_mixtures
+from mixlab.laws.choice.transfer import TransferError, make_splits
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.support import groups_of_mixtures
-from mixlab.laws.transfer import TransferError, make_splits
-from mixlab.runs import RunTable
+from mixlab.laws.forms.base import FitResult
+from mixlab.runs.table import Runs
 
 
 @pytest.fixture(scope="module")
-def table(cases: ModuleType) -> RunTable:
+def table(cases: ModuleType) -> Runs:
     """Two evaluation sets that follow planted laws with noise of half a percent."""
     rows = cases.rows_of("effective-data", noise=0.005)
     other = cases.rows_of("joint-additive", noise=0.005, seed=0)
@@ -27,10 +27,10 @@ def table(cases: ModuleType) -> RunTable:
         {"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss.a": rows.loss, "loss.b": other.loss}
         | {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
     )
-    return RunTable.from_frame(frame.assign(loss=frame["loss.a"] / 2 + frame["loss.b"] / 2))
+    return Runs.from_frame(frame.assign(loss=frame["loss.a"] / 2 + frame["loss.b"] / 2))
 
 
-def test_auto_takes_the_law_that_made_the_rows(table: RunTable) -> None:
+def test_auto_takes_the_law_that_made_the_rows(table: Runs) -> None:
     surface = fit_surface(table, "loss.a", bootstrap=0)
     assert surface.law == "auto"
     best = min(surface.selection, key=lambda row: row["transfer_error"])
@@ -41,7 +41,7 @@ def test_auto_takes_the_law_that_made_the_rows(table: RunTable) -> None:
     assert surface.selection[-1]["baseline"]
 
 
-def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
+def test_targets_are_fitted_apart_and_combined(table: Runs) -> None:
     surface = fit_surface(table, {"a": 0.25, "b": 0.75}, law="effective-data", bootstrap=20)
     h, n, d = np.array([0.2, 0.3, 0.5]), 1e7, 1e10
     parts = surface.predict_targets(h, n, d)
@@ -53,7 +53,7 @@ def test_targets_are_fitted_apart_and_combined(table: RunTable) -> None:
     assert gradient[0] - gradient[2] == pytest.approx(slope[0], rel=1e-4)
 
 
-def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: RunTable) -> None:
+def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: Runs) -> None:
     surface = fit_surface(table, "loss.a", law="effective-data", bootstrap=60)
     h = np.array([0.3, 0.3, 0.4])
     near, far = (surface.interval(h, n, d) for n, d in ((1e7, 1e9), (1e9, 1e11)))
@@ -70,7 +70,7 @@ def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: 
         surface.interval(h, 1e7, 1e9, target="loss.c")
 
 
-def test_a_result_survives_json(table: RunTable) -> None:
+def test_a_result_survives_json(table: Runs) -> None:
     result = fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20).fits["loss.a"]
     assert FitResult.from_json(result.to_json()) == result
     assert set(result.to_json()) == {
@@ -78,7 +78,7 @@ def test_a_result_survives_json(table: RunTable) -> None:
     }  # fmt: skip
 
 
-def test_the_same_seed_gives_the_same_intervals(table: RunTable) -> None:
+def test_the_same_seed_gives_the_same_intervals(table: Runs) -> None:
     one, two = (
         fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20, seed=4) for _ in range(2)
     )
@@ -94,37 +94,37 @@ def test_the_same_seed_gives_the_same_intervals(table: RunTable) -> None:
         ("params < 4e6", "chinchilla", "needs at least 3 different model sizes N, but got 2"),
     ],
 )
-def test_what_cannot_carry_a_law_is_refused(table: RunTable, where: str, law: str, message: str) -> None:
+def test_what_cannot_carry_a_law_is_refused(table: Runs, where: str, law: str, message: str) -> None:
     with pytest.raises(FitError, match=message) as error:
         fit_surface(table.where(where), "loss.a", law=law)
     assert error.value.hint
     assert error.value.exit_code == 4
 
 
-def test_mixtures_on_a_line_are_refused(table: RunTable) -> None:
+def test_mixtures_on_a_line_are_refused(table: Runs) -> None:
     h = np.linspace(0.1, 0.8, len(table))
     frame = table.frame.assign(**{"mix.web": h, "mix.code": 0.9 - h, "mix.math": 0.1})
     with pytest.raises(FitError, match="must vary in 2 directions, but vary in 1"):
-        fit_surface(RunTable.from_frame(frame), "loss.a", law="effective-data")
+        fit_surface(Runs.from_frame(frame), "loss.a", law="effective-data")
 
 
-def test_a_fit_that_ends_at_its_bound_is_refused(table: RunTable) -> None:
+def test_a_fit_that_ends_at_its_bound_is_refused(table: Runs) -> None:
     # Loss rises with size, which no exponent can say.
     frame = table.frame.assign(loss=2 + 0.05 * np.log(table.params()) - 0.02 * np.log(table.tokens()))
     with pytest.raises(FitError, match="bound_hit") as error:
-        fit_surface(RunTable.from_frame(frame), "loss", law="chinchilla", bootstrap=0)
+        fit_surface(Runs.from_frame(frame), "loss", law="chinchilla", bootstrap=0)
     assert error.value.hint
 
 
-def test_missing_columns_are_named(table: RunTable) -> None:
+def test_missing_columns_are_named(table: Runs) -> None:
     with pytest.raises(RunTableError, match="no column `lss`"):
         fit_surface(table, "lss")
 
 
-def test_rows_without_a_loss_are_counted(table: RunTable) -> None:
+def test_rows_without_a_loss_are_counted(table: Runs) -> None:
     frame = table.frame.copy()
     frame.loc[:4, "loss.a"] = np.nan
-    surface = fit_surface(RunTable.from_frame(frame), "loss.a", law="effective-data", bootstrap=0)
+    surface = fit_surface(Runs.from_frame(frame), "loss.a", law="effective-data", bootstrap=0)
     assert surface.rows == len(table) - 5
     assert any("is missing in 5 rows" in warning for warning in surface.warnings)
 
@@ -177,16 +177,16 @@ def test_an_interval_is_as_wide_as_the_transfer_it_asks_for() -> None:
     assert error.half_width(reach, 0.5) == pytest.approx(widths * 0.6745 / 1.6449, rel=1e-3)
 
 
-def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: RunTable) -> None:
+def test_a_target_measured_in_half_of_the_rows_is_fitted_to_that_half(table: Runs) -> None:
     frame = table.frame.copy()
     frame.loc[frame["params"] > 1e7, "loss.b"] = np.nan
-    surface = fit_surface(RunTable.from_frame(frame), {"a": 0.5, "b": 0.5}, bootstrap=0)
+    surface = fit_surface(Runs.from_frame(frame), {"a": 0.5, "b": 0.5}, bootstrap=0)
     assert surface.fits["loss.a"].rows == len(table)
     assert surface.fits["loss.b"].rows == int((table.params() <= 1e7).sum())
     assert np.isfinite(surface.predict([0.2, 0.3, 0.5], 1e7, 1e9)).all()
 
 
-def test_the_interval_of_a_printed_parameter_holds_its_value(table: RunTable) -> None:
+def test_the_interval_of_a_printed_parameter_holds_its_value(table: Runs) -> None:
     result = fit_surface(table, "loss.a", bootstrap=0, parameter_draws=40).fits["loss.a"]
     for name in ("E", "alpha", "beta"):
         low, high = result.interval[name]
@@ -205,7 +205,7 @@ def test_a_law_that_takes_nearly_all_rows_is_tried_on_one_mixture_at_a_time(case
     one = rows.select((rows.params == rows.params.max()) & (rows.tokens == rows.tokens.max()))
     frame = pd.DataFrame({"loss": one.loss} | {f"mix.{k}": one.mixture[:, i] for i, k in enumerate(one.domains)})
     for count, law, told in ((10, "effective-data+gp", True), (7, "gp", False)):
-        surface = fit_surface(RunTable.from_frame(frame[:count]), "loss", law=law, bootstrap=0)
+        surface = fit_surface(Runs.from_frame(frame[:count]), "loss", law=law, bootstrap=0)
         low, high = surface.interval(one.mixture, 1.0, 1.0)
         assert ("mixture" in surface.choice.objective.quantile) == told
         assert any("intervals come from in-sample errors" in warning for warning in surface.warnings) != told

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixlab.laws import solver
-from mixlab.laws.base import Points
-from mixlab.laws.blend import Recipe
-from mixlab.laws.registry import get_law
-from mixlab.laws.select import weigh
-from mixlab.laws.stack import Stack
-from mixlab.laws.support import observe
-from mixlab.runs import RunTable
+from mixlab.laws.choice.auto import weigh
+from mixlab.laws.choice.blend import FitRecipe
+from mixlab.laws.choice.rows import observe
+from mixlab.laws.choice.stack import FitStack
+from mixlab.laws.forms import solver
+from mixlab.laws.forms.base import Points
+from mixlab.laws.forms.registry import get_law
+from mixlab.runs.table import Runs
 
 
 def test_a_pool_of_problems_solves_each_as_if_alone(cases: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,10 +36,10 @@ def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts(cases: Module
     rows = cases.rows_of("effective-data", noise=0.005, mixtures=12)
     frame = pd.DataFrame({"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss": rows.loss})
     shares = {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
-    data = observe(RunTable.from_frame(frame.assign(**shares)), {"loss": 1.0})
+    data = observe(Runs.from_frame(frame.assign(**shares)), {"loss": 1.0})
     whole = weigh(data, 0).whole["loss"]
     assert len({recipe.emphasis for recipe in whole if recipe.form.takes}) == 3
-    for recipe in (Recipe("effective-data+gp", 0.0), Recipe("effective-data+gp", 1.0)):
+    for recipe in (FitRecipe("effective-data+gp", 0.0), FitRecipe("effective-data+gp", 1.0)):
         alone = recipe.fit(data.of("loss"), data.flops, np.ones((1, len(rows))))
         assert whole[recipe].predict(rows) == pytest.approx(alone.predict(rows), rel=2e-4)
         assert whole[recipe].natural()["gp_deviation_mixture"] == pytest.approx(
@@ -56,7 +56,7 @@ def test_stacked_fits_say_what_each_says(cases: ModuleType) -> None:
         for weights in (ones, ones + late)
     ]
     fits.append(get_law("effective-data+gp").fit(rows.select(late[0] > 0), ones[:, late[0] > 0]))
-    stack = Stack.of(fits)
+    stack = FitStack.of(fits)
     assert len(stack.groups) == 5  # two of each law, and one that refers to other rows
     at = Points.make(np.random.default_rng(1).dirichlet(np.ones(3), 4), 4e6, 2e9, 3)
     logs, slopes = stack.logs_and_slopes(at)

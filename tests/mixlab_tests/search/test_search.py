@@ -11,17 +11,18 @@ import pytest
 from numpy.typing import ArrayLike
 
 from mixlab.errors import ConfigError, InfeasibleError
-from mixlab.flops import six_nd
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.repetition import effective
+from mixlab.laws.forms.repetition import effective
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
-from mixlab.runs import RunTable
+from mixlab.runs.cost import SixND
+from mixlab.runs.flops import six_nd
+from mixlab.runs.table import Runs
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.problem import load_problem
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
-from mixlab.search.size import SixND, bracket, minimise_size
+from mixlab.search.size import bracket, minimise_size
 
 NAMES = ("web", "code", "math")
 BEST = np.array([0.5, 0.3, 0.2])
@@ -106,7 +107,7 @@ def test_the_best_size_is_found_and_an_edge_is_named() -> None:
     assert bracket((1e6, 1e8), 1e22, 1e20) == (1e6, 2e9)
 
 
-def planted() -> RunTable:
+def planted() -> Runs:
     """L = 1.5 + 200 N^-.35 + 400 (D worth(h))^-.3 where code is worth most, then math."""
     rng = np.random.default_rng(0)
     rows = []
@@ -118,16 +119,16 @@ def planted() -> RunTable:
                 row = {"run_id": f"{index}-{n:.0f}", "params": n, "tokens": d, "flops": c, "loss": loss}
                 rows.append(row | {f"mix.{name}": w for name, w in zip(NAMES, h, strict=True)})
     supply = {"unique.web": 1e10, "unique.code": 1e8, "unique.math": 1e9}
-    return RunTable.from_frame(pd.DataFrame(rows).assign(**supply))
+    return Runs.from_frame(pd.DataFrame(rows).assign(**supply))
 
 
 @pytest.fixture(scope="module")
-def table() -> RunTable:
+def table() -> Runs:
     return planted()
 
 
 @pytest.fixture(scope="module")
-def surface(table: RunTable) -> Surface:
+def surface(table: Runs) -> Surface:
     return fit_surface(table, "loss", law="effective-data", bootstrap=30)
 
 
@@ -135,7 +136,7 @@ def space(max_epochs: float = np.inf) -> MixtureSpace:
     return MixtureSpace((Domain("web", 1e10), Domain("code", 1e8), Domain("math", 1e9)), max_epochs=max_epochs)
 
 
-def test_the_answer_is_the_planted_optimum(surface: Surface, table: RunTable) -> None:
+def test_the_answer_is_the_planted_optimum(surface: Surface, table: Runs) -> None:
     answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
     assert answer.mixture["code"] == pytest.approx(1, abs=1e-3)
     n = np.geomspace(1e6, 1e9, 20_001)
@@ -149,7 +150,7 @@ def test_the_answer_is_the_planted_optimum(surface: Surface, table: RunTable) ->
         assert answer.baselines[baseline]["loss"]["mean"] > answer.loss["mean"]
 
 
-def test_supply_holds_the_answer_back(surface: Surface, table: RunTable) -> None:
+def test_supply_holds_the_answer_back(surface: Surface, table: Runs) -> None:
     answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
     assert answer.epochs["code"] == pytest.approx(4, abs=0.01)
     assert answer.mixture["math"] > answer.mixture["web"]
@@ -186,7 +187,7 @@ def test_a_far_budget_is_flagged(surface: Surface) -> None:
     assert any("nothing tests the law that far out" in warning for warning in answer.warnings)
 
 
-def test_an_answer_survives_json(surface: Surface, table: RunTable) -> None:
+def test_an_answer_survives_json(surface: Surface, table: Runs) -> None:
     answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
     again = Recommendation.from_json(json.loads(json.dumps(answer.to_json())))
     assert again == answer
@@ -206,7 +207,7 @@ def test_a_scarce_domain_gets_the_weight_that_its_repeats_are_worth() -> None:
     counted = np.array([counting_repeats(worth, one, tokens, supply) for one, tokens in zip(h, d, strict=True)])
     rows = rows.assign(loss=1.5 + 200 * n**-0.35 + 400 * counted**-0.3)
     rows = rows.assign(**{f"unique.{name}": count for name, count in zip(NAMES, supply, strict=True)})
-    table = RunTable.from_frame(rows)
+    table = Runs.from_frame(rows)
 
     def answer(law: str, code: float) -> dict[str, float]:
         ours = np.array([1e10, code, 5e9])
@@ -245,7 +246,7 @@ def test_supply_is_as_given_else_the_most_that_a_row_states(tmp_path: Path) -> N
         load_problem(tmp_path / "whole.csv", unique={"web": 1e9})
 
 
-def test_repeats_that_a_law_is_blind_to_are_said(surface: Surface, table: RunTable) -> None:
+def test_repeats_that_a_law_is_blind_to_are_said(surface: Surface, table: Runs) -> None:
     answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
     assert any("repeats of code" in warning and "effective-data" in warning for warning in answer.warnings)
     knowing = fit_surface(table, "loss", law="repetition", bootstrap=0)

@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from mixlab.config import load_config
-from mixlab.corpus.classify.commands import classify_command
+from mixlab.commands.classify import classify_command
+from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.corpus.classify.labelled import read_examples, train_labelled
-from mixlab.corpus.classify.source import Texts, read, sample
 from mixlab.corpus.classify.tag import Machine, tag_documents
-from mixlab.corpus.prepare import prepare_corpus
-from mixlab.corpus.readers import records
+from mixlab.corpus.read.readers import records
+from mixlab.corpus.read.texts import DomainTexts, read, sample
 from mixlab.errors import MixlabError
-from mixlab.folder import StudyFolder
+from mixlab.study.config import load_config
+from mixlab.study.folder import StudyFolder
 
 STUDY = """\
 name: s
@@ -178,7 +178,7 @@ def test_a_study_with_a_bound_on_the_domain_is_left_whole(study: Path) -> None:
 
 def test_two_processes_tag_as_one_does(study: Path, tmp_path: Path) -> None:
     model = train_labelled(read_examples(study / "labelled.jsonl", "label", "text", None), 0).model
-    source = Texts("web", ("web.jsonl",), study)
+    source = DomainTexts("web", ("web.jsonl",), study)
     one, two = (
         tag_documents((source,), Machine(model), tmp_path / f"{n}.parquet", model.labels, workers=n) for n in (1, 2)
     )
@@ -187,7 +187,7 @@ def test_two_processes_tag_as_one_does(study: Path, tmp_path: Path) -> None:
 
 
 def test_a_sample_is_fair_bounded_and_repeatable(study: Path) -> None:
-    source = (Texts("web", ("web.jsonl",), study),)
+    source = (DomainTexts("web", ("web.jsonl",), study),)
     docs = list(read(source))
     some = sample(source, 3, most=60)
     assert [doc.index for doc in some] == sorted(doc.index for doc in some)

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixlab.corpus.classify.base import checked_probabilities, checked_vectors, load_classifier, load_embedder
-from mixlab.corpus.classify.calibrate import Calibration, expected_calibration_error, fit_calibration
-from mixlab.corpus.classify.clusters import find_clusters
-from mixlab.corpus.classify.embed import Lsa, read_embeddings
 from mixlab.corpus.classify.labelled import hold_out, read_examples, train_labelled
 from mixlab.corpus.classify.seeds import read_topics, train_from_seeds
-from mixlab.corpus.classify.store import load_model, save_model
+from mixlab.corpus.learn.base import checked_probabilities, checked_vectors, load_classifier, load_embedder
+from mixlab.corpus.learn.calibrate import Calibration, expected_calibration_error, fit_calibration
+from mixlab.corpus.learn.clusters import find_clusters
+from mixlab.corpus.learn.embed import Lsa, read_embeddings
+from mixlab.corpus.learn.store import load_model, save_model
 from mixlab.errors import ConfigError, CorpusError
 
 

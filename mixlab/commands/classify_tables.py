@@ -1,0 +1,135 @@
+"""What `mixlab classify` shows: the inventory by topic, how good the classifier is, and the parts of a domain."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mixlab.corpus.classify.parts import Cut, plain_name
+from mixlab.corpus.classify.run import Classification
+from mixlab.corpus.classify.shares import TopicShare
+from mixlab.corpus.classify.study_lines import Rewrite, flow
+from mixlab.corpus.learn.base import OTHER
+from mixlab.units import format_quantity
+
+CONFUSIONS = 3
+WIDE = 95
+
+
+def show_hold_out(console: Console, title: str, found: Mapping[str, Any]) -> None:
+    """Accuracy, F1, calibration, and which labels are taken for which."""
+    error = found["calibration_error"]
+    before = "" if error["before"] is None else f", {error['before']:.3f} before calibration"
+    console.print(
+        f"{title}: accuracy {found['accuracy']:.3f}, macro-F1 {found['macro_f1']:.3f} on {found['documents']:,} "
+        f"documents; expected calibration error {error['after']:.3f}{before}."
+    )
+    weakest = sorted(found["f1"].items(), key=lambda pair: pair[1])[:CONFUSIONS]
+    console.print(f"Weakest by F1: {', '.join(f'{escape(name)} {value:.2f}' for name, value in weakest)}.")
+    confused = _confusions(found["confusion"]["labels"], found["confusion"]["counts"])
+    if confused:
+        console.print(f"Most confused: {'; '.join(map(escape, confused))}.")
+
+
+def _confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:
+    pairs = [
+        (counts[i][j], labels[i], labels[j], sum(counts[i]))
+        for i in range(len(labels))
+        for j in range(len(labels))
+        if i != j and counts[i][j]
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    return [f"{true} taken for {said} ({n} of {total})" for n, true, said, total in pairs[:CONFUSIONS]]
+
+
+def show_built(console: Console, outcome: Classification) -> None:
+    """What was measured while the classifier was built."""
+    about = outcome.built.about
+    if "hold_out" in about:
+        show_hold_out(console, "Hold-out", about["hold_out"])
+    if "test" in outcome.about:
+        show_hold_out(console, "Test", outcome.about["test"])
+    if about.get("silhouettes"):
+        tried = ", ".join(f"{count}: {value:.3f}" for count, value in about["silhouettes"].items())
+        console.print(f"Clusters by the highest mean silhouette of those tried ({tried}).")
+    for topic, words in about.get("unused", {}).items():
+        console.print(f"note: no document has {', '.join(map(escape, words))} (seeds of {escape(topic)})")
+    if "quality" in outcome.about:
+        best = max(outcome.about["quality"]["cross_validated_macro_f1"].values())
+        console.print(f"Good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
+
+
+def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool, reference: str, width: int) -> Table:
+    """Documents, text and share of every topic of a domain, and its ratio to the reference; narrow without bytes."""
+    table = Table(title=f"{escape(domain)} by topic", title_justify="left")
+    table.add_column("topic", overflow="fold")
+    wide = width >= WIDE
+    amounts = ("bytes",) if wide else ()
+    for name in ("docs", *amounts, "~tokens" if approximate else "tokens", "share", f"/ {reference}", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for each in shares:
+        if each.documents == 0 and each.reference == 0:
+            continue
+        ratio = "-" if each.ratio is None or each.topic == OTHER else f"{each.ratio:.2f}"
+        mark = "" if each.topic == OTHER else "over" if each.cap is not None else "under" if _under(each) else ""
+        table.add_row(
+            escape(each.topic),
+            f"{each.documents:,}",
+            *((format_quantity(each.bytes),) if wide else ()),
+            format_quantity(each.tokens),
+            f"{100 * each.share:.1f}%",
+            ratio,
+            mark,
+        )
+    return table
+
+
+def _under(each: TopicShare) -> bool:
+    return each.ratio is not None and each.ratio < 0.5
+
+
+def samples(outcome: Classification, domain: str, count: int, width: int) -> list[str]:
+    """A line per sample document, topic by topic, cut to the width."""
+    lines = []
+    for each in outcome.shares[domain]:
+        found = outcome.tags.samples.get((domain, each.topic), [])[:count]
+        if found:
+            lines.append(f"{each.topic}:")
+            lines += [f"  - {line}"[:width] for line in found]
+    return lines
+
+
+def parts_table(cut: Cut) -> Table:
+    """The sub-domains of a domain."""
+    table = Table(title=f"{escape(cut.domain)} in parts", title_justify="left")
+    table.add_column("part", overflow="fold")
+    for name in ("docs", "bytes", "tokens", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in cut.names:
+        amounts = (format_quantity(cut.bytes[name]), format_quantity(cut.tokens[name]))
+        table.add_row(escape(name), f"{cut.documents[name]:,}", *amounts, f"{100 * cut.shares[name]:.1f}%")
+    return table
+
+
+def proposal(outcome: Classification, domain: str, domain_share: float) -> list[str]:
+    """Lines of study.yaml that cap the over-represented topics of a domain once it is split by topic.
+
+    Args:
+        domain_share: the domain's share of the tokens of all domains: what a cap is a share of.
+    """
+    capped = [(each.topic, each.cap) for each in outcome.shares[domain] if each.cap is not None]
+    if not capped:
+        return []
+    caps = [(f"{domain}-{plain_name(topic)}", round(domain_share * cap, 4)) for topic, cap in capped]
+    return ["mixtures:", "  max:", *(f"    {flow(name)}: {cap:g}" for name, cap in caps)]
+
+
+def difference(rewrite: Rewrite, path: str) -> list[str]:
+    """The change to study.yaml as a unified diff."""
+    before, after = rewrite.before.splitlines(), rewrite.after.splitlines()
+    return list(difflib.unified_diff(before, after, path, path, n=1, lineterm=""))

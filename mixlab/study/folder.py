@@ -1,0 +1,73 @@
+"""The study folder: where each thing of a study lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mixlab.errors import ConfigError
+from mixlab.study.config import StudyConfig, load_config
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Paths of one study; nothing is created until something is written."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: str | Path) -> StudyFolder:
+        """The folder of an existing study.
+
+        Raises:
+            ConfigError: when there is no study.yaml in it.
+        """
+        folder = cls(Path(root))
+        if not folder.config_file.is_file():
+            raise ConfigError(f"{root} is not a study folder: it has no study.yaml", "`mixlab init DIR` makes one")
+        return folder
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "study.yaml"
+
+    @cached_property
+    def config(self) -> StudyConfig:
+        return load_config(self.config_file)
+
+    @property
+    def corpus(self) -> Path:
+        return self.root / "corpus"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def optuna(self) -> Path:
+        return self.root / "optuna.db"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs.parquet"
+
+    @property
+    def fit(self) -> Path:
+        return self.root / "fit.json"
+
+    @property
+    def recommendation(self) -> Path:
+        return self.root / "recommendation.json"
+
+    @property
+    def verification(self) -> Path:
+        return self.root / "verification.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"

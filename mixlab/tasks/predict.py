@@ -1,0 +1,98 @@
+"""The accuracy to expect at a budget, by way of a loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixlab.errors import ConfigError, did_you_mean
+from mixlab.mixture import Mixture
+from mixlab.runs.cost import Cost
+from mixlab.runs.table import Runs
+from mixlab.search.recommend import recommend
+from mixlab.tasks.mean import Plateau, TaskMean
+from mixlab.tasks.two_step import TwoStep
+
+SAME_MIXTURE = 0.01  # in any weight
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """What is expected at one budget.
+
+    Attributes:
+        flops, params, tokens: C, N, D.
+        loss, accuracy: of step 1 and of both, keys mean, low, high (90% prediction interval).
+        tasks: accuracies by benchmark, where several are averaged.
+        extrapolation: how far it lies from the runs.
+        warnings: in words.
+    """
+
+    flops: float
+    params: float
+    tokens: float
+    loss: dict[str, float]
+    accuracy: dict[str, float]
+    tasks: dict[str, dict[str, float]]
+    extrapolation: dict[str, Any]
+    warnings: list[str]
+
+
+def predict_at(
+    chain: TwoStep | TaskMean,
+    flops: float,
+    *,
+    cost: Cost,
+    params: float | None = None,
+    tokens: float | None = None,
+    mixture: Mixture | None = None,
+) -> TaskPrediction:
+    """The accuracy at a budget, of a given model or of the compute-optimal one under step 1."""
+    answer = recommend(
+        chain.surface, None, flops, cost=cost, params=params, tokens=tokens, fixed_mixture=mixture, draws=0
+    )
+    h = mixture.array(chain.domains) if mixture is not None else None
+
+    def accuracy(of: TwoStep | TaskMean | Plateau) -> dict[str, float]:
+        low, high = of.interval(h, answer.params, answer.tokens)
+        mean = of.predict(h, answer.params, answer.tokens)
+        return {"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])}
+
+    parts = chain.parts if isinstance(chain, TaskMean) else ()
+    return TaskPrediction(
+        flops=flops,
+        params=answer.params,
+        tokens=answer.tokens,
+        loss=answer.loss,
+        accuracy=accuracy(chain),
+        tasks={part.target.removeprefix("acc."): accuracy(part) for part in parts},
+        extrapolation=answer.extrapolation,
+        warnings=answer.warnings,
+    )
+
+
+def mixture_of(table: Runs, fixed: dict[str, float]) -> Mixture | None:
+    """The mixture to predict for: the given one, or that of all runs.
+
+    Raises:
+        ConfigError: when the runs differ in theirs and none is given, or it names another domain.
+    """
+    if not table.domains:
+        if fixed:
+            raise ConfigError("the table has no mix.<domain> columns, so --fixed-mix means nothing here")
+        return None
+    for name in fixed:
+        if name not in table.domains:
+            raise ConfigError(f"the table has no domain `{name}`", did_you_mean(name, table.domains))
+    if fixed:
+        return Mixture(fixed)
+    weights = table.mixtures()
+    if np.ptp(weights, axis=0).max() > SAME_MIXTURE:
+        some = ",".join(f"{name}={1 / len(table.domains):.2g}" for name in table.domains[:2])
+        raise ConfigError(
+            "the runs differ in their mixtures, so a prediction needs one",
+            f"give it, or what `mixlab recommend` answers, as --fixed-mix {some}{',...' * (len(table.domains) > 2)}",
+        )
+    return Mixture.from_array(table.domains, weights[0])

@@ -1,0 +1,1 @@
+"""Training runs on the tokens of a corpus: sampler, trunk and branches, evaluation, checkpoints."""
