@@ -25,6 +25,7 @@ from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.choice.rows import observe
 from mixlab.laws.forms.base import Observations
 from mixlab.laws.forms.registry import get_law
+from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 
 DELTA = 1e-3
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--joint", help="a table with mixtures, sizes and tokens")
     parser.add_argument("--target", default="loss", help="its loss column")
     options = parser.parse_args()
-    table = Runs.read(options.runs)
+    table = read_runs(options.runs)
     rows = observe(table.where(options.where) if options.where else table, {"loss": 1.0}).of("loss")
     law = get_law("chinchilla")
 
@@ -85,7 +86,7 @@ def main() -> None:
     print(f"mixlab: objective {fit.objective[0]:.8f} in {ours:.3f} s, {theirs / ours:.0f} times as fast")
     print(f"mixlab, {BOOTSTRAP} bootstrap refits: {resampled:.2f} s")
     if options.joint:
-        time_joint(Runs.read(options.joint), options.target)
+        time_joint(read_runs(options.joint), options.target)
 
 
 def time_joint(table: Runs, target: str) -> None:

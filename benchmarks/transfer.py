@@ -33,6 +33,7 @@ from analysis.backtest.holdout import Holdout
 from mixlab.errors import FitError
 from mixlab.laws.forms.repetition import MUENNIGHOFF
 from mixlab.laws.forms.solver import huber
+from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 
 TRAINED_ON = 0.8
@@ -115,7 +116,7 @@ def joint_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
 
 def epoch_splits(folder: Path) -> Iterator[tuple[str, Holdout]]:
     """Rows of the published fit and all rows, which hold runs that overfit: their loss rises with D."""
-    table = Runs.read(folder / "datablations_repeats.csv")
+    table = read_runs(folder / "datablations_repeats.csv")
     for name, rows in (("published rows", table.where("in_paper_fit == 1")), ("all rows", table)):
         for few, more in ((4.5, 16), (16, 1e6)):
             test = rows.where(f"epochs > {few} and epochs <= {more}")
@@ -219,7 +220,7 @@ def run_joint(folder: Path, laws: Sequence[str], scores: Scores) -> None:
 
 
 def run_epochs(folder: Path, laws: Sequence[str], scores: Scores) -> None:
-    rows = Runs.read(folder / "datablations_repeats.csv").where("in_paper_fit == 1")
+    rows = read_runs(folder / "datablations_repeats.csv").where("in_paper_fit == 1")
     loss, predicted = rows.column("loss"), published(rows)
     r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
     objective = huber(np.log(predicted / loss), 1e-3).sum()

@@ -6,13 +6,13 @@ one place that reaches from `mixlab` up to the packages above it, and it does so
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 
 import click
 
 from mixlab.errors import MixlabError, did_you_mean
+from mixlab.upward import resolve
 
 # command -> ("package.module:attribute", the line `mixlab --help` shows)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("sweeps.commands:sweep", "Train the proxies (or print the plan with --plan)."),
     "status": ("sweeps.commands:status", "What ran, what failed, what is left and what it will cost."),
     "fit": ("mixlab.commands.fit:fit", "Fit a scaling law to a run table."),
-    "backtest": ("analysis.commands:backtest", "Fit without some of the rows and predict them."),
+    "backtest": ("mixlab.commands.backtest:backtest", "Fit without some of the rows and predict them."),
     "recommend": (
         "mixlab.commands.recommend:recommend",
         "The mixture, model size and tokens that are best at a budget.",
@@ -44,8 +44,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "sweeps.commands:verify",
         "Train the recommendation and the baselines, compare with the prediction.",
     ),
-    "plot": ("analysis.commands:plot", "Draw isoFLOP profiles, loss curves, mixtures, predictions."),
-    "report": ("analysis.commands:report", "One self-contained HTML page about a study."),
+    "plot": ("mixlab.commands.plot:plot", "Draw isoFLOP profiles, loss curves, mixtures, predictions."),
+    "report": ("mixlab.commands.report:report", "One self-contained HTML page about a study."),
 }
 
 
@@ -58,8 +58,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = resolve(COMMANDS[cmd_name][0])
         assert isinstance(command, click.Command)
         return command
 

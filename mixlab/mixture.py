@@ -54,7 +54,7 @@ class Mixture(Mapping[str, float]):
         if abs(total - 1) > SUM_TOLERANCE:
             raise ConfigError(
                 f"the weights of a mixture must sum to 1, but they sum to {total:.6g} ({total - 1:+.3g})",
-                "correct the weights, or normalise them with Mixture.normalized",
+                "correct the weights",
             )
         if abs(total - 1) > ROUNDING:
             pairs = tuple((name, weight / total) for name, weight in pairs)
@@ -216,19 +216,20 @@ class MixtureSpace:
         """Equal weights, moved inside the bounds."""
         return Mixture.from_array(self.names, self.project(np.full(len(self.names), 1 / len(self.names)), tokens))
 
-    def proportional(self, tokens: float = 0.0) -> Mixture:
-        """Weights in proportion to unique tokens, moved inside the bounds.
+    def proportional(self, tokens: float = 0.0, supply: Mapping[str, float] | None = None) -> Mixture:
+        """Weights in proportion to unique tokens (of `supply`, where it is given), moved inside the bounds.
 
         Raises:
-            ConfigError: when the supply of a domain is not known.
+            ConfigError: when the unique tokens of a domain are not known.
         """
-        supply = self.unique_tokens
-        if not np.all(np.isfinite(supply)) or supply.sum() <= 0:
+        known = dict(zip(self.names, self.unique_tokens, strict=True)) if supply is None else supply
+        counts = np.array([known[name] for name in self.names])
+        if not np.all(np.isfinite(counts)) or counts.sum() <= 0:
             raise ConfigError(
                 "the proportional mixture needs the unique tokens of every domain",
                 "give them with --unique domain=TOKENS or a `unique.<domain>` column",
             )
-        return Mixture.from_array(self.names, self.project(supply / supply.sum(), tokens))
+        return Mixture.from_array(self.names, self.project(counts / counts.sum(), tokens))
 
     def epochs(self, mixture: Mixture, tokens: float) -> dict[str, float]:
         """How often each domain's unique tokens are seen in `tokens` training tokens of `mixture`."""

@@ -17,6 +17,7 @@ from mixlab.errors import FitError, SweepError
 from mixlab.files import read_json, write_json
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
+from mixlab.objective import Objective
 from mixlab.runs.records import records_to_table
 from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.runs.table import Runs
@@ -193,7 +194,9 @@ def write_runs(folder: StudyFolder, study: Plan, records: Iterable[RunRecord]) -
 def study_table(study: Plan, records: Iterable[RunRecord]) -> Runs:
     """The run table of a study's records."""
     unique = {domain.name: domain.unique_tokens for domain in study.inventory.domains}
-    return records_to_table(records, study.config.objective_weights, unique, study.config.mixtures.evaluation_only)
+    return records_to_table(
+        records, Objective.over(study.config.objective_weights), unique, study.config.mixtures.evaluation_only
+    )
 
 
 def objective_loss(study: Plan, record: RunRecord) -> float:

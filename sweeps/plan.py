@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from mixlab.runs.flops import forward_flops_per_token, training_flops
 from mixlab.runs.shapes import ModelShape, ladder
 from mixlab.runs.specs import RunSpec
 from mixlab.study.config import StudyConfig
+from mixlab.study.facts import Facts, as_domains
 from proxies.model.recipe import make_recipe
 
 MIN_STEPS = 20  # of the shortest branch
@@ -36,7 +37,8 @@ class Plan:
         inventory: the prepared corpus.
         shapes: the ladder, smallest first.
         tokens: by shape, the token counts of the budgets it is trained at, ascending.
-        space: the mixtures that may be trained.
+        facts: objective, supply and bounds of the target, law, seed.
+        space: the mixtures that may be trained, by the text that is here.
         prior: the mixture that the design surrounds.
     """
 
@@ -44,6 +46,7 @@ class Plan:
     inventory: Inventory
     shapes: tuple[ModelShape, ...]
     tokens: tuple[tuple[int, ...], ...]
+    facts: Facts
     space: MixtureSpace
     prior: Mixture
 
@@ -59,19 +62,16 @@ class Plan:
         shapes = ladder(list(proxies.sizes), inventory.vocab_size, proxies.context, proxies.tied)
         budgets = sorted(config.sweep.budgets)
         tokens = tuple(_affordable(shape, budgets, proxies.min_tokens_per_param) for shape in shapes)
-        trained = tuple(domain for domain in inventory.domains if domain.name in config.trained)
-        space = MixtureSpace(trained, *config.mixtures.bounds(config.trained), config.mixtures.max_epochs)
+        unique = {domain.name: domain.unique_tokens for domain in inventory.domains if domain.name in config.trained}
+        facts = Facts.of_study(config, unique)
+        assert facts.space is not None
+        # The proxies read what is here, whatever more the target will have.
+        space = replace(facts.space, domains=as_domains(unique))
         longest = max(counts[-1] for counts in tokens)
         space.bounds(longest)
-        prior = config.mixtures.prior
-        if prior == "uniform":
-            mixture = space.uniform(longest)
-        elif prior == "proportional":
-            mixture = space.proportional(longest)
-        else:
-            assert not isinstance(prior, str)
-            mixture = Mixture.normalized({name: weight for name, weight in prior.items() if name in config.trained})
-        study = cls(config, inventory, tuple(shapes), tokens, space, mixture)
+        prior = facts.prior_in(space, longest)
+        assert prior is not None
+        study = cls(config, inventory, tuple(shapes), tokens, facts, space, prior)
         study._check_lengths()
         return study
 
@@ -120,7 +120,7 @@ class Plan:
         pools = []
         for domain in self.space.domains:
             read = mixture.get(domain.name, 0.0) * tokens
-            supply = self.config.domains[domain.name].supply or domain.unique_tokens
+            supply = self.facts.supply[domain.name]
             pool = math.ceil(max(supply * tokens / longest, read / self.config.mixtures.max_epochs))
             if pool < min(read, domain.unique_tokens):
                 pools.append((domain.name, pool))

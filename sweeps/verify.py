@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mixlab.api.fit import fit_problem
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.files import write_json
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
 from mixlab.runs.flops import training_flops
+from mixlab.runs.read import read_runs
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import RunRecord, RunSpec
-from mixlab.search.problem import load_problem
+from mixlab.search.problem import pose_problem
 from mixlab.search.recommend import recommend
 from mixlab.study.folder import StudyFolder
 from sweeps.driver import Watcher, make_runs, objective_loss, open_plan
@@ -124,17 +126,10 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int) -> Proof:
         raise ConfigError(f"a verification needs at least 2 seeds per candidate, but got {seeds}")
     study = open_plan(folder)
     budget = flops if flops is not None else 4 * max(study.config.sweep.budgets)
-    problem = load_problem(folder.root)
-    surface = problem.fit()
-    answer = recommend(
-        surface,
-        problem.space,
-        budget,
-        cost=problem.cost,
-        observed=problem.table,
-        prior=study.prior,
-        seed=study.config.seed,
-    )
+    problem = pose_problem(read_runs(folder.root), folder)
+    surface = fit_problem(problem).surface
+    question = problem.question(budget, prior=study.prior)
+    answer = recommend(surface, question, observed=problem.runs, seed=study.config.seed)
     shape = ModelShape.near(
         answer.params, study.inventory.vocab_size, study.config.proxies.context, study.config.proxies.tied
     )

@@ -46,11 +46,15 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+def imports(path: Path, *, for_types: bool = True) -> set[str]:
+    """The modules that a file imports, and whatever it imports from them; also those that only its types need."""
     tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    left_out = set() if for_types else {inner for node in typing for inner in ast.walk(node)}
     names: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -71,7 +75,7 @@ def test_heavy_libraries_live_in_their_rooms(library: str) -> None:
     users = [
         str(path.relative_to(ROOT))
         for path in modules().values()
-        if any(name.split(".")[0] == library for name in imports(path))
+        if any(name.split(".")[0] == library for name in imports(path, for_types=False))
     ]
     assert all(user.startswith(HOMES[library]) for user in users), users
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.text import Text
 
 from analysis.backtest.baselines import baseline_scores
 from analysis.backtest.holdout import Holdout
@@ -15,14 +18,34 @@ from analysis.backtest.predictions import Prediction, predict_table
 from mixlab.errors import RunTableError
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.predictor import Predictor
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs, matching_columns
+from mixlab.shown import Shown, table
 from mixlab.tasks import two_step
+from mixlab.upward import resolve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import RenderableType
 
 MEASURED = ("loss", "acc.", "nll.", "bpb.")
 
 
-@dataclass(frozen=True)
-class Backtest:
+COLUMNS = {  # heading and decimals; short, so that a table fits into 80 columns
+    "mean_relative_error": ("error", 2),
+    "mae": ("MAE", 3),
+    "r2": ("R2", 2),
+    "spearman": ("rho", 3),
+    "regret_at_1": ("regret", 3),
+    "decision_accuracy": ("pairs", 2),
+    "coverage_90": ("held", 2),
+    "width_90": ("width", 1),
+}
+LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, width (%): of the 90% interval"
+
+
+@dataclass(frozen=True, repr=False)
+class Backtest(Shown):
     """What a backtest came to.
 
     Attributes:
@@ -42,10 +65,60 @@ class Backtest:
     predictions: dict[str, Prediction]
     warnings: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        """The keys of `mixlab backtest --json`."""
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.warnings
+
+    @property
+    def _scores(self) -> dict[str, dict[str, Scores]]:
+        """By target and by who predicts; of several targets, their mean last."""
+        everyone = {self.law: self.targets} | self.baselines
+        found = {target: {name: each[target] for name, each in everyone.items()} for target in self.targets}
+        if len(found) > 1:
+            found[f"mean of {len(found)} targets"] = {
+                name: _mean(list(each.values())) for name, each in everyone.items()
+            }
+        return found
+
+    def __repr__(self) -> str:
+        error = [scores["mean_relative_error"] for scores in self.targets.values()]
+        told = [f"{value:.2f}%" for value in error if value is not None]
+        rows = f"fitted {self.rows_fit} rows, predicted {self.rows_test}"
+        return f"<Backtest of {self.law}: {rows}; error {', '.join(told)}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `mixlab backtest --json`."""
         names = ("law", "rows_fit", "rows_test", "targets", "baselines", "warnings")
         return {name: getattr(self, name) for name in names}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per target and who predicts: the law first, then the baselines."""
+        return pd.DataFrame(
+            [
+                {"target": target, "who": who, **scores}
+                for target, each in self._scores.items()
+                for who, scores in each.items()
+            ]
+        )
+
+    def parts(self) -> Iterator[RenderableType]:
+        """What was fitted and predicted, and a table per target."""
+        yield f"{self.law}: fitted {self.rows_fit} rows, predicted {self.rows_test}"
+        for target, scores in self._scores.items():
+            told = [key for key in COLUMNS if any(row[key] is not None for row in scores.values())]
+            found = table(target, (), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+            found.add_column("law", no_wrap=True)
+            for key in told:
+                found.add_column(COLUMNS[key][0], justify="right", no_wrap=True)
+            for name, row in scores.items():
+                found.add_row(name, *("-" if row[key] is None else f"{row[key]:.{COLUMNS[key][1]}f}" for key in told))
+            yield found
+        yield Text(LEGEND, style="dim")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Predicted against observed; see `mixlab.plot_backtest`."""
+        axes: Axes = resolve("analysis.plots.face:plot_backtest")(self, ax)
+        return axes
 
 
 def default_targets(table: Runs) -> tuple[str, ...]:
@@ -66,7 +139,7 @@ def matching_targets(table: Runs, patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def backtest(
+def run_backtest(
     split: Holdout,
     targets: Sequence[str],
     *,
@@ -107,26 +180,34 @@ def backtest(
     )
 
 
-def _fit(
-    table: Runs, target: str, objective: str | Mapping[str, float], law: str, bootstrap: int, seed: int
-) -> Predictor:
+def _fit(table: Runs, target: str, objective: Objective, law: str, bootstrap: int, seed: int) -> Predictor:
     """The law fitted to the objective, or the two steps to the one target."""
     if law == two_step.NAME:
         return two_step.fit_two_step(table, target, bootstrap=bootstrap, seed=seed)
     return fit_surface(table, objective, law=law, bootstrap=0, seed=seed)
 
 
-def _objective(targets: Sequence[str]) -> str | Mapping[str, float]:
+def _objective(targets: Sequence[str]) -> Objective:
     """Equal weights over several `loss.<eval>` columns, or the one column."""
     if len(targets) == 1:
-        return targets[0]
+        return Objective.column(targets[0])
     others = [name for name in targets if not name.startswith("loss.")]
     if others or len(set(targets)) < len(targets):
         raise RunTableError(
             f"several targets must be different `loss.<eval>` columns, but got {', '.join(targets)}",
             "backtest the others one at a time",
         )
-    return {name.removeprefix("loss."): 1 / len(targets) for name in targets}
+    return Objective.over({name.removeprefix("loss."): 1 / len(targets) for name in targets})
+
+
+def _mean(targets: list[Scores]) -> Scores:
+    """The mean of each metric over the targets; None where a target lacks it."""
+    found: Scores = {}
+    for key in COLUMNS:
+        values = [one[key] for one in targets]
+        told = [value for value in values if value is not None]
+        found[key] = sum(told) / len(told) if len(told) == len(values) else None
+    return found
 
 
 def _finite_rows(table: Runs, targets: Sequence[str]) -> tuple[Runs, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from analysis.backtest.predictions import Prediction, points_of, predict_table
 from mixlab.errors import FitError, RunTableError
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.forms.registry import law_names
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 from mixlab.tasks import two_step
 from mixlab.tasks.trial import without_loss
@@ -20,7 +21,7 @@ Predictions = dict[str, dict[str, Prediction]]  # by baseline and target
 
 
 def baseline_scores(
-    fit: Runs, test: Runs, targets: Sequence[str], objective: str | Mapping[str, float], law: str, seed: int
+    fit: Runs, test: Runs, targets: Sequence[str], objective: Objective, law: str, seed: int
 ) -> dict[str, dict[str, Scores]]:
     """Scores by baseline and target; a baseline that these rows cannot carry is left out.
 
@@ -44,7 +45,7 @@ def baseline_scores(
 
 
 def _other_laws(
-    fit: Runs, test: Runs, targets: Sequence[str], objective: str | Mapping[str, float], law: str, seed: int
+    fit: Runs, test: Runs, targets: Sequence[str], objective: Objective, law: str, seed: int
 ) -> Predictions:
     found: Predictions = {}
     for name in law_names():

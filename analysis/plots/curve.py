@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
 from analysis.plots.isoflop import group_budgets
+from analysis.plots.points import FrontierPoint
 from mixlab.runs.table import Runs
 from mixlab.units import format_flops
-
-
-@dataclass(frozen=True)
-class FrontierPoint:
-    """The best that the law knows at one budget: FLOPs, N, D, and the loss with its 90% interval, nats per token."""
-
-    flops: float
-    params: float
-    tokens: float
-    loss: float
-    low: float
-    high: float
-    mixture: dict[str, float]
 
 
 def figure_curve(
@@ -34,9 +22,25 @@ def figure_curve(
     answer: FrontierPoint | None = None,
     law: str = "",
 ) -> Figure:
+    """A figure of `draw_curve`."""
+    with style.styled():
+        figure, axes = style.new_figure()
+        draw_curve(axes, table, target, frontier, answer, law)
+    return figure
+
+
+def draw_curve(
+    axes: Axes,
+    table: Runs,
+    target: str,
+    frontier: Sequence[FrontierPoint] = (),
+    answer: FrontierPoint | None = None,
+    law: str = "",
+) -> None:
     """Draw the best loss of every mixture at each budget, and the frontier that the law expects.
 
     Args:
+        axes: where.
         table: the runs; a grey line is one mixture, at its best size per budget.
         target: the loss column.
         frontier: the law's best over mixtures and sizes, ascending in FLOPs.
@@ -44,37 +48,34 @@ def figure_curve(
         law: its name, for the legend.
     """
     flops, loss = table.flops(), table.column(target)
-    with style.styled():
-        figure, axes = style.new_figure()
-        lines = _mixture_lines(table, flops, loss)
-        for number, (x, y) in enumerate(lines):
-            label = ("one mixture, best size" if table.domains else "best run of each budget") if number == 0 else None
-            axes.plot(x, y, "-o", color=style.OTHER, linewidth=0.9, markersize=3, label=label)
-        seen = list(flops)
-        if frontier:
-            x = [point.flops for point in frontier]
-            axes.fill_between(
-                x, [p.low for p in frontier], [p.high for p in frontier], color=style.ACCENT, alpha=0.15, linewidth=0
-            )
-            axes.plot(x, [p.loss for p in frontier], color=style.ACCENT, linewidth=2, label=f"best mixture, law: {law}")
-            seen += x
-        if answer is not None:
-            reach = np.clip([[answer.loss - answer.low], [answer.high - answer.loss]], 0, None)
-            axes.errorbar(
-                [answer.flops], [answer.loss], yerr=reach, fmt="*", color="#D55E00", markersize=15, capsize=4,
-                markeredgecolor="white", label="recommended, 90% interval", zorder=5,
-            )  # fmt: skip
-            seen.append(answer.flops)
-        edge = float(flops.max())
-        axes.axvline(edge, color=style.MUTED, linewidth=0.9, linestyle=":")
-        axes.annotate(
-            " largest run", (edge, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=8.5, color=style.MUTED
+    lines = _mixture_lines(table, flops, loss)
+    for number, (x, y) in enumerate(lines):
+        label = ("one mixture, best size" if table.domains else "best run of each budget") if number == 0 else None
+        axes.plot(x, y, "-o", color=style.OTHER, linewidth=0.9, markersize=3, label=label)
+    seen = list(flops)
+    if frontier:
+        x = [point.flops for point in frontier]
+        axes.fill_between(
+            x, [p.low for p in frontier], [p.high for p in frontier], color=style.ACCENT, alpha=0.15, linewidth=0
         )
-        style.log_quantities(axes.xaxis, *style.padded(seen), unit="training compute C, FLOPs", write=format_flops)
-        axes.set_ylabel("loss, nats per token")
-        axes.set_title("Loss against compute")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+        axes.plot(x, [p.loss for p in frontier], color=style.ACCENT, linewidth=2, label=f"best mixture, law: {law}")
+        seen += x
+    if answer is not None:
+        reach = np.clip([[answer.loss - answer.low], [answer.high - answer.loss]], 0, None)
+        axes.errorbar(
+            [answer.flops], [answer.loss], yerr=reach, fmt="*", color="#D55E00", markersize=15, capsize=4,
+            markeredgecolor="white", label="recommended, 90% interval", zorder=5,
+        )  # fmt: skip
+        seen.append(answer.flops)
+    edge = float(flops.max())
+    axes.axvline(edge, color=style.MUTED, linewidth=0.9, linestyle=":")
+    axes.annotate(
+        " largest run", (edge, 1.0), xycoords=("data", "axes fraction"), va="top", fontsize=8.5, color=style.MUTED
+    )
+    style.log_quantities(axes.xaxis, *style.padded(seen), unit="training compute C, FLOPs", write=format_flops)
+    axes.set_ylabel("loss, nats per token")
+    axes.set_title("Loss against compute")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _mixture_lines(table: Runs, flops: np.ndarray, loss: np.ndarray) -> list[tuple[list[float], list[float]]]:

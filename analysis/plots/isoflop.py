@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -18,6 +19,14 @@ MAX_PROFILES = 8
 
 
 def figure_isoflop(table: Runs, target: str, surface: Surface | None = None) -> Figure:
+    """A figure of `draw_isoflop`."""
+    with style.styled():
+        figure, axes = style.new_figure()
+        draw_isoflop(axes, table, target, surface)
+    return figure
+
+
+def draw_isoflop(axes: Axes, table: Runs, target: str, surface: Surface | None = None) -> None:
     """Draw loss against N per budget.
 
     A faint dot is a run, a full dot the mean over the mixtures that were run at every size. The parabola in log N goes
@@ -26,26 +35,23 @@ def figure_isoflop(table: Runs, target: str, surface: Surface | None = None) -> 
     """
     params, flops, loss = table.params(), table.flops(), table.column(target)
     groups = group_budgets(flops)
-    with style.styled():
-        figure, axes = style.new_figure()
-        colours = _shades(len(groups))
-        for colour, rows in zip(colours, groups, strict=True):
-            label = f"{format_flops(float(np.median(flops[rows])), 2)} FLOPs"
-            axes.plot(params[rows], loss[rows], "o", color=colour, alpha=0.25, markersize=3.5, markeredgewidth=0)
-            shared = rows & shared_mixtures(table.mixtures(), params, rows)
-            sizes, means = size_means(params[shared], loss[shared])
-            axes.plot(sizes, means, "o", color=colour, markersize=6, label=label)
-            _draw_parabola(axes, sizes, means, colour)
-            if surface is not None:
-                _draw_law(axes, surface, table.select(shared), sizes, colour)
-        style.log_quantities(axes.xaxis, *style.padded(params), unit="model size N, parameters")
-        axes.set_ylabel("loss, nats per token")
-        axes.set_title("Loss against model size at each budget")
-        axes.plot([], [], "*", color=style.INK, markersize=11, label="best size")
+    colours = _shades(len(groups))
+    for colour, rows in zip(colours, groups, strict=True):
+        label = f"{format_flops(float(np.median(flops[rows])), 2)} FLOPs"
+        axes.plot(params[rows], loss[rows], "o", color=colour, alpha=0.25, markersize=3.5, markeredgewidth=0)
+        shared = rows & shared_mixtures(table.mixtures(), params, rows)
+        sizes, means = size_means(params[shared], loss[shared])
+        axes.plot(sizes, means, "o", color=colour, markersize=6, label=label)
+        _draw_parabola(axes, sizes, means, colour)
         if surface is not None:
-            axes.plot([], [], "--", color=style.MUTED, linewidth=1.2, label=f"law: {surface.law}")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+            _draw_law(axes, surface, table.select(shared), sizes, colour)
+    style.log_quantities(axes.xaxis, *style.padded(params), unit="model size N, parameters")
+    axes.set_ylabel("loss, nats per token")
+    axes.set_title("Loss against model size at each budget")
+    axes.plot([], [], "*", color=style.INK, markersize=11, label="best size")
+    if surface is not None:
+        axes.plot([], [], "--", color=style.MUTED, linewidth=1.2, label=f"law: {surface.law}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def group_budgets(flops: Array) -> list[NDArray[np.bool_]]:
@@ -89,7 +95,7 @@ def parabola(sizes: Array, means: Array) -> tuple[Array, float | None] | None:
     return coefficients, best if sizes[0] <= best <= sizes[-1] else None
 
 
-def _draw_parabola(axes: style.Axes, sizes: Array, means: Array, colour: str) -> None:
+def _draw_parabola(axes: Axes, sizes: Array, means: Array, colour: str) -> None:
     found = parabola(sizes, means)
     if found is None:
         return
@@ -102,7 +108,7 @@ def _draw_parabola(axes: style.Axes, sizes: Array, means: Array, colour: str) ->
         axes.plot([best], [height], "*", color=colour, markersize=14, markeredgecolor="white", zorder=5)
 
 
-def _draw_law(axes: style.Axes, surface: Surface, rows: Runs, sizes: Array, colour: str) -> None:
+def _draw_law(axes: Axes, surface: Surface, rows: Runs, sizes: Array, colour: str) -> None:
     """The law's mean over the profile's mixtures, along N at this budget's tokens."""
     order = [rows.domains.index(name) for name in surface.domains]
     mixtures = np.unique(rows.mixtures()[:, order].round(4), axis=0) if order else np.zeros((1, 0))

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -57,13 +53,33 @@ _STYLE: Any = {
 
 def styled() -> AbstractContextManager[Any]:
     """The style, as a context within which a figure is drawn and saved."""
-    return plt.rc_context(_STYLE)
+    return matplotlib.rc_context(_STYLE)
 
 
 def new_figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
     """A figure with one pair of axes; not registered with pyplot, so nothing leaks."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def axes_or_new(ax: Axes | None, width: float = 7.6, height: float = 4.6) -> Axes:
+    """A caller's axes, or new ones of pyplot, which shows them as its backend does."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # the caller's backend, and only where it is asked for
+
+    with styled():
+        _, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    return axes
+
+
+def legend_below(axes: Axes, columns: int = 4) -> None:
+    """A legend below the axes: of the whole figure, where it has no others."""
+    figure = axes.figure
+    if len(figure.axes) == 1 and figure.get_layout_engine() is not None:
+        figure.legend(loc="outside lower center", ncols=columns)
+    else:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
 
 
 def domain_colours(domains: Sequence[str]) -> dict[str, str]:

@@ -10,39 +10,53 @@ from matplotlib.figure import Figure
 
 from analysis.plots import style
 from mixlab.runs.table import Runs
-from mixlab.tasks.predict import TaskPrediction
+from mixlab.tasks.predict import ExpectedAccuracy
 from mixlab.tasks.two_step import TwoStep, loss_of
 from mixlab.units import format_flops, format_quantity
 
 STAR = "#D55E00"
+SIZE = (10.4, 4.5)  # inches
 
 
-def figure_task(table: Runs, chain: TwoStep, frontier: Sequence[TaskPrediction], answer: TaskPrediction) -> Figure:
+def figure_task(table: Runs, chain: TwoStep, frontier: Sequence[ExpectedAccuracy], answer: ExpectedAccuracy) -> Figure:
+    """A figure of `draw_task`."""
+    with style.styled():
+        figure = Figure(figsize=SIZE, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        draw_task((left, right), table, chain, frontier, answer)
+    return figure
+
+
+def draw_task(
+    panels: Sequence[Axes],
+    table: Runs,
+    chain: TwoStep,
+    frontier: Sequence[ExpectedAccuracy],
+    answer: ExpectedAccuracy,
+) -> None:
     """Draw both steps side by side; the loss axes point the same way, from bad to good.
 
     Args:
+        panels: two axes.
         table: the runs.
         chain: both steps, fitted to them.
         frontier: predictions of compute-optimal models, ascending in FLOPs.
         answer: the prediction that is asked for, a star in both panels.
     """
+    left, right = panels
     flops, loss, accuracy = table.flops(), loss_of(table, chain.loss), table.column(chain.target)
     here = np.isfinite(loss) & np.isfinite(accuracy)
-    with style.styled():
-        figure = Figure(figsize=(10.4, 4.5), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _draw_losses(left, flops[here], loss[here], frontier, answer)
-        _draw_accuracies(right, loss[here], accuracy[here], chain, answer)
-        name = next(iter(chain.loss)) if len(chain.loss) == 1 else "mean loss"
-        left.set_ylabel(style.short(name, 40))
-        right.set_xlabel(style.short(name, 40))
-        left.set_title("Step 1: loss against compute")
-        right.set_title(f"Step 2: {style.short(chain.target.removeprefix('acc.'))} against loss")
-    return figure
+    _draw_losses(left, flops[here], loss[here], frontier, answer)
+    _draw_accuracies(right, loss[here], accuracy[here], chain, answer)
+    name = next(iter(chain.loss)) if len(chain.loss) == 1 else "mean loss"
+    left.set_ylabel(style.short(name, 40))
+    right.set_xlabel(style.short(name, 40))
+    left.set_title("Step 1: loss against compute")
+    right.set_title(f"Step 2: {style.short(chain.target.removeprefix('acc.'))} against loss")
 
 
 def _draw_losses(
-    axes: Axes, flops: np.ndarray, loss: np.ndarray, frontier: Sequence[TaskPrediction], answer: TaskPrediction
+    axes: Axes, flops: np.ndarray, loss: np.ndarray, frontier: Sequence[ExpectedAccuracy], answer: ExpectedAccuracy
 ) -> None:
     x = [point.flops for point in frontier]
     low, mean, high = ([point.loss[key] for point in frontier] for key in ("low", "mean", "high"))
@@ -63,7 +77,7 @@ def _draw_losses(
 
 
 def _draw_accuracies(
-    axes: Axes, loss: np.ndarray, accuracy: np.ndarray, chain: TwoStep, answer: TaskPrediction
+    axes: Axes, loss: np.ndarray, accuracy: np.ndarray, chain: TwoStep, answer: ExpectedAccuracy
 ) -> None:
     end = min(float(loss.min()), answer.loss["low"])
     margin = 0.04 * (float(loss.max()) - end)

@@ -21,8 +21,9 @@ from analysis.plots.domains import figure_domains
 from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop
 from analysis.plots.mixture import figure_mixture
+from analysis.plots.points import FrontierPoint
 from analysis.plots.style import domain_colours, to_svg
-from analysis.report.picture import Picture, to_point
+from analysis.report.picture import Picture
 from mixlab.files import write_atomic
 from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_flops, format_quantity
@@ -200,7 +201,7 @@ def _figures(picture: Picture) -> dict[str, str]:
     table, answer, surface = picture.table, picture.answer, picture.surface
     colours = domain_colours(table.domains)
     law = surface.law if surface is not None else ""
-    star = to_point(answer) if answer is not None else None
+    star = FrontierPoint.of(answer) if answer is not None else None
     figures = {
         "isoflop": figure_isoflop(table, picture.target, surface),
         "curve": figure_curve(table, picture.target, picture.frontier, star, law),

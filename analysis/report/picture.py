@@ -11,25 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from analysis.backtest.backtest import Backtest, backtest, default_targets
+from analysis.backtest.backtest import Backtest, default_targets, run_backtest
 from analysis.backtest.holdout import split_largest
-from analysis.plots.curve import FrontierPoint
+from analysis.plots.points import BEYOND, FrontierPoint, trace_frontier
+from mixlab.api.fit import Fit, fit_problem
 from mixlab.errors import MixlabError
 from mixlab.files import read_json
 from mixlab.laws.surface import Surface
+from mixlab.runs.read import read_runs, study_of
 from mixlab.runs.table import Runs
-from mixlab.search.frontier import frontier
-from mixlab.search.problem import Problem, load_problem
+from mixlab.search.problem import Problem, Stated, pose_problem
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder
 
 T = TypeVar("T")
-
-BEYOND = 4.0  # times the largest run's FLOPs, when no budget is asked for
-STEPS = 25  # budgets along the frontier
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,9 @@ class Picture:
 
     Attributes:
         title: the study's name or the file's.
-        problem: table, objective, space.
+        problem: runs, objective, space.
         target: the column that plots show.
-        surface: the fitted objective.
+        fit: of the objective.
         answer: the recommendation.
         frontier: the best at budgets from the smallest run to beyond the answer.
         test: a backtest that holds out the largest budget.
@@ -51,7 +47,7 @@ class Picture:
     title: str
     problem: Problem
     target: str
-    surface: Surface | None
+    fit: Fit | None
     answer: Recommendation | None
     frontier: list[FrontierPoint]
     test: Backtest | None
@@ -60,7 +56,13 @@ class Picture:
 
     @property
     def table(self) -> Runs:
-        return self.problem.table
+        """The rows."""
+        return self.problem.runs
+
+    @property
+    def surface(self) -> Surface | None:
+        """The fitted objective."""
+        return self.fit.surface if self.fit is not None else None
 
 
 def gather(
@@ -68,9 +70,9 @@ def gather(
     *,
     flops: float | None = None,
     law: str | None = None,
-    where: str | None = None,
     bootstrap: int = 100,
     parts: frozenset[str] = frozenset({"answer", "frontier", "test"}),
+    **reading: Any,
 ) -> Picture:
     """Fit, recommend, trace the frontier and backtest, as far as the runs carry it.
 
@@ -78,17 +80,17 @@ def gather(
         runs: a run table's path or a study folder.
         flops: the budget to recommend at; absent: the study's last recommendation, else `BEYOND` times the largest.
         law: a law's name; absent: the study's choice.
-        where: use these rows alone; a stored recommendation, which is about all, is then not shown.
         bootstrap: resamples behind the intervals of a new answer's mixture and size; a stored one has its own.
         parts: of `answer`, `frontier` and `test`, what is wanted.
+        reading: keywords of `mixlab.read_runs`. A stored recommendation is about all rows, and not shown with `where`.
 
     Raises:
         RunTableError: when there is no table to look at.
     """
-    problem = load_problem(runs, law=law, where=where)
-    seed = problem.seed
-    notes: list[str] = list(problem.table.notes)
-    target = default_targets(problem.table)[0]
+    study = study_of(runs)
+    problem = pose_problem(read_runs(runs, **reading), study, Stated(law=law))
+    notes: list[str] = list(problem.runs.notes)
+    target = default_targets(problem.runs)[0]
 
     def attempt(what: str, make: Callable[[], T]) -> T | None:
         try:
@@ -97,81 +99,50 @@ def gather(
             notes.append(f"{what} is left out: {error.message}")
             return None
 
-    stored = _stored(Path(runs)) if flops is None and law is None and where is None else None
-    surface = attempt("the fit", lambda: problem.fit(bootstrap if stored is None else 0))
+    wants_stored = flops is None and law is None and not reading.get("where")
+    stored = _stored(study) if study is not None and wants_stored else None
+    fitted = attempt("the fit", lambda: fit_problem(problem, bootstrap if stored is None else 0))
     answer, best, test = None, [], None
-    if surface is not None and parts & {"answer", "frontier"}:
-        fitted = surface
-        answer = stored or attempt("the recommendation", lambda: _answer(problem, fitted, flops))
+    if fitted is not None and parts & {"answer", "frontier"}:
+        known = fitted
+        answer = stored or attempt("the recommendation", lambda: _answer(known, flops))
         if answer is not None and "frontier" in parts:
             until = answer.flops
-            best = attempt("the frontier", lambda: trace_frontier(problem, fitted, until)) or []
-    if surface is not None and "test" in parts:
-        used = surface.law
+            best = attempt("the frontier", lambda: trace_frontier(known, until)) or []
+    if fitted is not None and "test" in parts:
+        used, seed = fitted.law, problem.facts.seed
         test = attempt(
             "the backtest",
-            lambda: backtest(split_largest(problem.table), [target], law=used, seed=seed),
+            lambda: run_backtest(split_largest(problem.runs), [target], law=used, seed=seed),
         )
     return Picture(
-        title=_title(Path(runs), problem),
+        title=study.config.name if study is not None else Path(runs).stem,
         problem=problem,
         target=target,
-        surface=surface,
+        fit=fitted,
         answer=answer,
         frontier=best,
         test=test,
-        verification=_verification(Path(runs)),
+        verification=_verification(study) if study is not None else None,
         notes=list(dict.fromkeys(notes)),
     )
 
 
-def trace_frontier(problem: Problem, surface: Surface, until: float) -> list[FrontierPoint]:
-    """The best mixture, size and tokens at `STEPS` budgets from the smallest run's to twice `until`."""
-    start = float(problem.table.flops().min())
-    budgets = np.geomspace(start, 2 * max(until, surface.max_flops), STEPS)
-    return [to_point(one) for one in frontier(surface, problem, [float(budget) for budget in budgets])]
+def _answer(fitted: Fit, flops: float | None) -> Recommendation:
+    budget = flops or BEYOND * fitted.surface.max_flops
+    question, facts = fitted.problem.question(budget), fitted.problem.facts
+    return recommend(fitted.surface, question, observed=fitted.runs, seed=facts.seed)
 
 
-def to_point(answer: Recommendation) -> FrontierPoint:
-    """A recommendation as a point of the frontier."""
-    loss = answer.loss
-    return FrontierPoint(
-        flops=float(answer.flops),
-        params=float(answer.params),
-        tokens=float(answer.tokens),
-        loss=float(loss["mean"]),
-        low=float(loss["low"]),
-        high=float(loss["high"]),
-        mixture=dict(answer.mixture),
-    )
-
-
-def _stored(runs: Path) -> Recommendation | None:
+def _stored(study: StudyFolder) -> Recommendation | None:
     """The study's recommendation, where there is one."""
-    if not runs.is_dir() or not StudyFolder(runs).recommendation.exists():
+    if not study.recommendation.exists():
         return None
-    return Recommendation.from_json(read_json(StudyFolder(runs).recommendation, "run `mixlab recommend` again"))
+    return Recommendation.from_dict(read_json(study.recommendation, "run `mixlab recommend` again"))
 
 
-def _answer(problem: Problem, surface: Surface, flops: float | None) -> Recommendation:
-    return recommend(
-        surface,
-        problem.space,
-        flops or BEYOND * surface.max_flops,
-        cost=problem.cost,
-        observed=problem.table,
-        prior=problem.prior,
-        seed=problem.seed,
-    )
-
-
-def _title(runs: Path, problem: Problem) -> str:
-    config = problem.config
-    return config.name if config is not None else runs.stem
-
-
-def _verification(runs: Path) -> dict[str, Any] | None:
-    if not runs.is_dir() or not StudyFolder(runs).verification.exists():
+def _verification(study: StudyFolder) -> dict[str, Any] | None:
+    if not study.verification.exists():
         return None
-    data: dict[str, Any] = read_json(StudyFolder(runs).verification, "run `mixlab verify` again")
+    data: dict[str, Any] = read_json(study.verification, "run `mixlab verify` again")
     return data

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from mixlab.commands.options import json_option, parse_pairs, print_json, say
+from mixlab.api.export import mix_of
+from mixlab.commands.options import json_option, output_option, parse_pairs, print_json, say
 from mixlab.errors import ConfigError
-from mixlab.exports.mix import make_mix
 from mixlab.exports.trainers import TRAINERS
-from mixlab.files import read_json, write_atomic
-from mixlab.study.folder import StudyFolder
+from mixlab.files import write_atomic
 
 
 @click.command()
@@ -20,7 +19,7 @@ from mixlab.study.folder import StudyFolder
 @click.option("--data", multiple=True, metavar="D=PATH", help="Where a domain's data lies for the trainer.")
 @click.option("--tokens-per-document", multiple=True, metavar="D=MEAN,...", help="For those that sample documents.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the trainer's own sampling.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it here (default: stdout).")
+@output_option("Write it here (default: stdout).")
 @json_option
 def export(
     recommendation: Path,
@@ -32,14 +31,8 @@ def export(
     as_json: bool,
 ) -> None:
     """Print the mixture of RECOMMENDATION (a recommendation.json, or a study's folder) for a trainer."""
-    known: dict[str, float] = {}
-    if recommendation.is_dir():
-        folder = StudyFolder.open(recommendation)
-        known = _document_lengths(folder)
-        recommendation = folder.recommendation
-    answer = read_json(recommendation, "make one with `mixlab recommend`")
-    lengths = known | parse_pairs(tokens_per_document, "--tokens-per-document")
-    mix = make_mix(answer, _parse_paths(data), lengths, seed)
+    lengths = parse_pairs(tokens_per_document, "--tokens-per-document")
+    mix = mix_of(recommendation, _parse_paths(data), lengths, seed)
     text = TRAINERS[trainer](mix)
     if output is not None:
         write_atomic(output, (text + "\n").encode())
@@ -48,18 +41,6 @@ def export(
         print_json({"trainer": trainer, "weights": {s.name: s.weight for s in mix.sources}, "text": text})
     elif output is None:
         click.echo(text)
-
-
-def _document_lengths(folder: StudyFolder) -> dict[str, float]:
-    """Mean tokens per document of every domain that is trained on, from the study's inventory."""
-    from mixlab.corpus.inventory import Inventory
-
-    shards = Inventory.load(folder.corpus).shards
-    return {
-        name: (facts.train_tokens + facts.validation_tokens) / facts.documents
-        for name, facts in shards.items()
-        if name in folder.config.trained
-    }
 
 
 def _parse_paths(values: tuple[str, ...]) -> dict[str, str]:

@@ -18,12 +18,13 @@ from mixlab.laws.diagnostics import better_baselines, left_out, outliers, requir
 from mixlab.laws.forms.base import CONVERGED, ILL_CONDITIONED, FitResult, Fits, Member, Observations
 from mixlab.laws.forms.parametric import ParametricLaw
 from mixlab.laws.surface import Draw, Surface
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 
 
 def fit_surface(
     table: Runs,
-    objective: str | Mapping[str, float],
+    objective: Objective | str | Mapping[str, float],
     *,
     law: str = "auto",
     bootstrap: int = 200,
@@ -47,7 +48,7 @@ def fit_surface(
             which runs are missing.
         RunTableError: when a column is missing.
     """
-    weights = {objective: 1.0} if isinstance(objective, str) else {f"loss.{k}": float(v) for k, v in objective.items()}
+    weights = Objective.make(objective)
     data = observe(table, weights, params_column)
     choice = weigh(data, seed) if law == "auto" else named(law, data, seed)
     fitted = {target: _fit_target(choice, data, target, bootstrap, parameter_draws, seed) for target in choice.members}
@@ -171,7 +172,14 @@ def _result(fit: Fits, resamples: Fits | None, rows: Observations, target: str) 
     law = fit.law
     status = law.status(fit, rows) if isinstance(law, ParametricLaw) else fit.status[0]
     return FitResult(
-        law.name, target, len(rows), fit.natural(), parameter_intervals(draws), float(fit.objective[0]), status
+        law.name,
+        target,
+        len(rows),
+        fit.natural(),
+        parameter_intervals(draws),
+        float(fit.objective[0]),
+        status,
+        draws=draws,
     )
 
 

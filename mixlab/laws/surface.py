@@ -26,6 +26,7 @@ from mixlab.laws.choice.blend import Blend, Resamples
 from mixlab.laws.choice.stack import FitStack
 from mixlab.laws.choice.transfer import TransferError
 from mixlab.laws.forms.base import FitResult, Points
+from mixlab.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Draw:
     """One bootstrap draw of the objective (or its point fit): deterministic, differentiable."""
 
     blends: dict[str, Blend]
-    weights: dict[str, float]
+    weights: Mapping[str, float]
     domains: tuple[str, ...]
     unique: Array
 
@@ -89,7 +90,7 @@ class Surface:
     """
 
     law: str
-    objective: dict[str, float]
+    objective: Objective
     domains: tuple[str, ...]
     fits: dict[str, FitResult]
     rows: int

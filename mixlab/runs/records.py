@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 import pandas as pd
 
 from mixlab.errors import RunTableError
+from mixlab.objective import Objective
 from mixlab.runs.specs import RunRecord
 from mixlab.runs.table import Runs
 
 
 def records_to_table(
     records: Iterable[RunRecord],
-    objective: Mapping[str, float],
+    objective: Objective,
     unique_tokens: Mapping[str, float],
     evaluation_only: Collection[str] = (),
 ) -> Runs:
@@ -21,7 +22,7 @@ def records_to_table(
 
     Args:
         records: of any status; the points that a diverged run finished before are not used.
-        objective: weights over evaluation domains; their sum of losses is the column `loss`.
+        objective: over the domains' losses; it is the column `loss`.
         unique_tokens: training tokens available by domain.
         evaluation_only: domains that no mixture may hold; they have no `mix.` column, unless a run was trained on them
             all the same.
@@ -50,7 +51,7 @@ def records_to_table(
                     "tokens": point.tokens,
                     "flops": point.flops,
                     **{f"mix.{name}": n / total for name, n in point.realised.items() if name not in left_out},
-                    "loss": sum(weight * point.losses[name] for name, weight in objective.items()),
+                    "loss": objective.of_evals(point.losses),
                     **{f"loss.{name}": value for name, value in point.losses.items()},
                     **{f"bpb.{name}": value for name, value in point.bits_per_byte.items()},
                     **{f"stderr.{name}": value for name, value in point.errors.items()},

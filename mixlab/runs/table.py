@@ -8,9 +8,13 @@ renormalised, left out or assumed on the way is said in `notes`.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +24,18 @@ from mixlab.arrays import Array
 from mixlab.errors import RunTableError, did_you_mean
 from mixlab.files import write_atomic
 from mixlab.runs.flops import six_nd
+from mixlab.shown import Shown, table
+from mixlab.units import format_flops, format_quantity
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MEASURED = ("loss.", "acc.", "nll.", "bpb.", "prob.")
 SUM_SLACK = 0.02  # published tables round their weights
 
 
-@dataclass(frozen=True)
-class Runs:
+@dataclass(frozen=True, repr=False)
+class Runs(Shown):
     """A validated table of runs.
 
     Attributes:
@@ -47,7 +57,7 @@ class Runs:
             raise RunTableError("a run table needs rows, but got none")
         twice = frame.columns[frame.columns.duplicated()]
         if len(twice):
-            raise RunTableError(f"column `{twice[0]}` stands twice", "rename or drop one of the two")
+            raise RunTableError(f"column `{twice[0]}` is duplicated", "rename or drop one of the two")
         notes = []
         frame = frame.reset_index(drop=True)
         broken = pd.Series(False, index=frame.index)
@@ -63,26 +73,6 @@ class Runs:
             )
         return cls(frame, tuple(notes))
 
-    @classmethod
-    def read(cls, path: str | Path) -> Runs:
-        """Read CSV or Parquet, by suffix.
-
-        Raises:
-            RunTableError: when the file is missing, not a table, or its rows are bad.
-        """
-        path = Path(path)
-        try:
-            if path.suffix == ".parquet":
-                return cls.from_frame(pd.read_parquet(path))
-            return cls.from_frame(pd.read_csv(path))
-        except FileNotFoundError:
-            raise RunTableError(f"no file at {path}", "give a CSV or Parquet table, or a study folder") from None
-        except RunTableError as error:
-            raise RunTableError(f"{path}: {error.message}", error.hint) from None
-        except (OSError, ValueError) as error:  # pandas' and pyarrow's parsers raise subclasses of these
-            reason = str(error).splitlines()[0]
-            raise RunTableError(f"{path} is not a whole CSV or Parquet table: {reason}") from None
-
     def write(self, path: Path) -> None:
         """Write Parquet, or CSV where the suffix says so, atomically."""
         if path.suffix == ".parquet":
@@ -94,6 +84,42 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __repr__(self) -> str:
+        runs = len(np.unique(self.run_ids))
+        mixtures = f", {len(self.domains)} domains" if self.domains else ""
+        losses = self.measured
+        some = ", ".join(losses[:4]) + (f" and {len(losses) - 4} more" if len(losses) > 4 else "")
+        return f"<Runs: {len(self)} rows of {runs} runs{mixtures}; {some or 'nothing measured'}>"
+
+    def parts(self) -> Iterator[RenderableType]:
+        """What was read, and the range of the columns that a fit is about."""
+        yield repr(self)[1:-1]
+        found = table(None, ("column", "from", "to"))
+        for name in ("params", "params_non_embed", "tokens", "flops", *self.measured):
+            if self.has(name):
+                values = self.column(name)
+                write = format_flops if name == "flops" else format_quantity
+                found.add_row(name, write(float(np.nanmin(values))), write(float(np.nanmax(values))))
+        yield found
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The columns of losses and accuracies."""
+        return tuple(name for name in map(str, self.frame.columns) if name == "loss" or name.startswith(MEASURED))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A copy of the rows."""
+        return self.frame.copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The columns as lists, and the notes."""
+        return {"columns": self.frame.to_dict(orient="list"), "notes": list(self.notes)}
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits over all rows: what was made from these runs names it."""
+        return hashlib.sha256(self.frame.to_csv(index=False).encode()).hexdigest()[:16]
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def baseline_mixtures(
 
 def best_observed(surface: Surface, observed: Runs) -> tuple[Mixture, int]:
     """The mixture that was best among the largest runs, and its row: no law at all."""
-    values = np.asarray(sum(weight * observed.column(column) for column, weight in surface.objective.items()))
+    values = surface.objective.of({column: observed.column(column) for column in surface.objective})
     log_c = np.log(observed.flops())
     whole = np.isfinite(values)
     largest = whole & (log_c >= log_c[whole].max() - LARGEST_RUNS)

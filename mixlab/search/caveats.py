@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixlab.laws.surface import Surface
-from mixlab.search.optimum import Optimum, Question
+from mixlab.search.optimum import Optimum, PosedQuestion
 from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_quantity
 
@@ -17,11 +17,11 @@ RUNS_OUT = 0.95  # of the most tokens that the text gives
 CORNER = 0.9
 
 
-def caveats(answer: Recommendation, surface: Surface, question: Question, best: Optimum) -> list[str]:
+def caveats(answer: Recommendation, surface: Surface, posed: PosedQuestion, best: Optimum) -> list[str]:
     """All of them, in words."""
-    found = [*_of_compute(answer, surface), *_of_size(question, best)]
+    found = [*_of_compute(answer, surface), *_of_size(posed, best)]
     if len(answer.mixture) > 1:
-        found += [*_of_mixture(answer, question), *_against_baselines(answer, surface)]
+        found += [*_of_mixture(answer, posed), *_against_baselines(answer, surface)]
     return [*found, *_of_repeats(answer, surface)]
 
 
@@ -39,19 +39,19 @@ def _of_compute(answer: Recommendation, surface: Surface) -> list[str]:
     return found
 
 
-def _of_size(question: Question, best: Optimum) -> list[str]:
+def _of_size(posed: PosedQuestion, best: Optimum) -> list[str]:
     """What keeps N from being better."""
     if not best.at_edge:
         return []
-    if question.space is not None and best.tokens > RUNS_OUT * question.space.most_tokens():
+    if posed.question.space is not None and best.tokens > RUNS_OUT * posed.question.space.most_tokens():
         return ["the text runs out: a smaller model on more tokens would be better, but there are none left"]
     return [
         f"N = {format_quantity(best.params)} is at the end of the sizes that the runs support "
-        f"({format_quantity(question.low)} to {format_quantity(question.high)}): run larger or smaller models"
+        f"({format_quantity(posed.low)} to {format_quantity(posed.high)}): run larger or smaller models"
     ]
 
 
-def _of_mixture(answer: Recommendation, question: Question) -> list[str]:
+def _of_mixture(answer: Recommendation, posed: PosedQuestion) -> list[str]:
     """Where the mixture lies at an edge: of the simplex, of the runs, or of what is allowed."""
     found = []
     top = max(answer.mixture, key=lambda name: answer.mixture[name])
@@ -59,12 +59,13 @@ def _of_mixture(answer: Recommendation, question: Question) -> list[str]:
         found.append(f"the mixture is nearly all {top}: a corner, usually a sign that the objective is too narrow")
     if answer.extrapolation["outside_support"]:
         found.append("a weight lies outside what was run: train this mixture before you rely on it")
-    if question.space is not None:
-        upper = question.space.bounds(answer.tokens)[1]
+    space = posed.question.space
+    if space is not None:
+        upper = space.bounds(answer.tokens)[1]
         capped = [
             name
-            for name, limit in zip(question.space.names, upper, strict=True)
-            if limit < 1 and answer.mixture[name] > limit - 1e-4
+            for name, limit in zip(space.names, upper, strict=True)
+            if limit < 1 and answer.mixture.get(name, 0.0) > limit - 1e-4
         ]
         if capped:
             found.append(f"held back by the supply or a bound: {', '.join(capped)}")

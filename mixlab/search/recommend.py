@@ -14,11 +14,11 @@ import numpy as np
 from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.runs.cost import Cost
 from mixlab.runs.table import Runs
 from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.caveats import caveats
-from mixlab.search.optimum import Optimum, Question, find_optimum, pose
+from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum, pose
+from mixlab.search.question import Question
 from mixlab.search.recommendation import Recommendation
 
 OPTIMUM_DRAWS = 60
@@ -28,16 +28,9 @@ LEVEL = 0.9
 
 def recommend(
     surface: Surface,
-    space: MixtureSpace | None,
-    flops: float,
+    question: Question,
     *,
-    cost: Cost,
-    params: float | None = None,
-    tokens: float | None = None,
-    fixed_mixture: Mixture | None = None,
     observed: Runs | None = None,
-    kl: float = 0.0,
-    prior: Mixture | None = None,
     start: Mixture | None = None,
     compare: bool = True,
     draws: int = OPTIMUM_DRAWS,
@@ -46,15 +39,9 @@ def recommend(
     """Search mixture and size at a budget.
 
     Args:
-        surface: the fitted objective, at the supply of `space`.
-        space: the mixtures that may be recommended; None for tables without mixtures.
-        flops: C.
-        cost: what a budget buys at N.
-        params, tokens: fix N or D (both: C is not used for the split). A law that knows no sizes takes the runs' N.
-        fixed_mixture: fix the mixture and search the size alone.
+        surface: the fitted objective, at the supply of the question's space.
+        question: what is asked. A law that knows no sizes takes the runs' N.
         observed: the runs, for the `best_observed` baseline.
-        kl: weight of KL(h || prior).
-        prior: what the KL term pulls to, and a start of the search.
         start: an answer at a budget nearby, from which alone to search.
         compare: also say what the baselines come to, each at its own best size.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
@@ -64,21 +51,19 @@ def recommend(
         InfeasibleError: when no mixture keeps bounds and caps.
         FitError: when the size alone is asked for, and the runs do not vary it apart from the tokens.
     """
-    question, why = pose(
-        surface, space, flops, cost, params=params, tokens=tokens, fixed_mixture=fixed_mixture, kl=kl, prior=prior
-    )
-    baselines, without = baseline_mixtures(surface, space, observed)
-    starts = [one for one in (*baselines.values(), prior) if one is not None]
-    best = find_optimum(surface.point, question, [start] if start else starts, seed, explore=start is None)
+    posed = pose(surface, question)
+    baselines, without = baseline_mixtures(surface, question.space, observed)
+    starts = [one for one in (*baselines.values(), question.prior) if one is not None]
+    best = find_optimum(surface.point, posed, [start] if start else starts, seed, explore=start is None)
     compared = {
-        name: _baseline(surface, question, one, observed if name == "best_observed" else None)
+        name: _baseline(surface, posed, one, observed if name == "best_observed" else None)
         for name, one in (baselines.items() if compare else ())
     }
-    optima = _redrawn(surface, question, best, draws, seed)
+    optima = _redrawn(surface, posed, best, draws, seed)
     mixture = dict(best.mixture) if best.mixture is not None else {}
     h = best.mixture.array(surface.domains) if best.mixture is not None else None
     answer = Recommendation(
-        flops=flops,
+        flops=question.flops,
         mixture=mixture,
         mixture_interval={
             name: _spread([one.mixture[name] for one in optima if one.mixture is not None], weight)
@@ -88,7 +73,7 @@ def recommend(
         params_interval=_spread([one.params for one in optima], best.params),
         tokens=best.tokens,
         tokens_interval=_spread([one.tokens for one in optima], best.tokens),
-        epochs=_epochs(space, best),
+        epochs=_epochs(question.space, best),
         loss=_loss(surface, h, best.params, best.tokens),
         losses={
             column.removeprefix("loss."): _loss(surface, h, best.params, best.tokens, column)
@@ -96,17 +81,18 @@ def recommend(
         },
         baselines=compared,
         law=surface.law,
-        extrapolation=_extrapolation(surface, h, best, flops),
-        warnings=[*surface.warnings, *why, *without],
+        objective=dict(surface.objective),
+        extrapolation=_extrapolation(surface, h, best, question.flops),
+        warnings=[*surface.warnings, *posed.why, *without],
     )
-    return replace(answer, warnings=[*answer.warnings, *caveats(answer, surface, question, best)])
+    return replace(answer, warnings=[*answer.warnings, *caveats(answer, surface, posed, best)])
 
 
-def _redrawn(surface: Surface, question: Question, best: Optimum, draws: int, seed: int) -> list[Optimum]:
+def _redrawn(surface: Surface, posed: PosedQuestion, best: Optimum, draws: int, seed: int) -> list[Optimum]:
     """The optima of bootstrap draws, each searched from the answer."""
     starts = [best.mixture] if best.mixture else []
     return [
-        find_optimum(surface.draw(index), question, starts, seed, turns=OPTIMUM_TURNS, explore=False)
+        find_optimum(surface.draw(index), posed, starts, seed, turns=OPTIMUM_TURNS, explore=False)
         for index in range(min(draws, surface.bootstrap))
     ]
 
@@ -119,10 +105,9 @@ def _spread(values: list[float], point: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _baseline(surface: Surface, question: Question, mixture: Mixture, observed: Runs | None) -> dict[str, Any]:
+def _baseline(surface: Surface, posed: PosedQuestion, mixture: Mixture, observed: Runs | None) -> dict[str, Any]:
     """A baseline at its own best size."""
-    fixed = replace(question, fixed_mixture=mixture)
-    optimum = find_optimum(surface.point, fixed, [], 0)
+    optimum = find_optimum(surface.point, posed.with_mixture(mixture), [], 0)
     h = mixture.array(surface.domains)
     result: dict[str, Any] = {
         "mixture": dict(mixture),
@@ -132,8 +117,8 @@ def _baseline(surface: Surface, question: Question, mixture: Mixture, observed: 
     }
     if observed is not None:
         row = best_observed(surface, observed)[1]
-        total = sum(weight * observed.column(column)[row] for column, weight in surface.objective.items())
-        result |= {"run_id": str(observed.run_ids[row]), "observed_loss": float(total)}
+        seen = surface.objective.of({column: float(observed.column(column)[row]) for column in surface.objective})
+        result |= {"run_id": str(observed.run_ids[row]), "observed_loss": seen}
     return result
 
 

@@ -6,6 +6,8 @@ follow. Quantities may be written as in `mixlab.units` ("1e12", "150K").
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -279,6 +281,14 @@ class StudyConfig(Section):
     def trained(self) -> tuple[str, ...]:
         """The domains that mixtures are made of: all but those for evaluation alone."""
         return tuple(name for name in self.domains if name not in self.mixtures.evaluation_only)
+
+    @property
+    def answer_digest(self) -> str:
+        """16 hex digits over what a recommendation depends on: supplies, objective, bounds, target and seed."""
+        supplies = {name: domain.supply for name, domain in self.domains.items()}
+        about = self.model_dump(mode="json", include={"seed", "objective", "mixtures", "target"})
+        text = json.dumps({**about, "supplies": supplies}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def objective_weights(self) -> dict[str, float]:

@@ -9,17 +9,18 @@ import numpy as np
 
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.mixture import Mixture
-from mixlab.runs.cost import Cost
 from mixlab.runs.table import Runs
+from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
 from mixlab.tasks.mean import Plateau, TaskMean
 from mixlab.tasks.two_step import TwoStep
 
+ACCURACY = "acc."  # before a benchmark's name
 SAME_MIXTURE = 0.01  # in any weight
 
 
 @dataclass(frozen=True)
-class TaskPrediction:
+class ExpectedAccuracy:
     """What is expected at one budget.
 
     Attributes:
@@ -40,20 +41,15 @@ class TaskPrediction:
     warnings: list[str]
 
 
-def predict_at(
-    chain: TwoStep | TaskMean,
-    flops: float,
-    *,
-    cost: Cost,
-    params: float | None = None,
-    tokens: float | None = None,
-    mixture: Mixture | None = None,
-) -> TaskPrediction:
-    """The accuracy at a budget, of a given model or of the compute-optimal one under step 1."""
-    answer = recommend(
-        chain.surface, None, flops, cost=cost, params=params, tokens=tokens, fixed_mixture=mixture, draws=0
-    )
-    h = mixture.array(chain.domains) if mixture is not None else None
+def predict_at(chain: TwoStep | TaskMean, question: Question) -> ExpectedAccuracy:
+    """The accuracy at a budget, of the model that the question fixes or of the compute-optimal one under step 1.
+
+    Args:
+        chain: both steps.
+        question: without a space: the mixture is that of all runs, or the one that it fixes.
+    """
+    answer = recommend(chain.surface, question, draws=0)
+    h = question.mixture.array(chain.domains) if question.mixture is not None else None
 
     def accuracy(of: TwoStep | TaskMean | Plateau) -> dict[str, float]:
         low, high = of.interval(h, answer.params, answer.tokens)
@@ -61,13 +57,13 @@ def predict_at(
         return {"mean": float(mean[0]), "low": float(low[0]), "high": float(high[0])}
 
     parts = chain.parts if isinstance(chain, TaskMean) else ()
-    return TaskPrediction(
-        flops=flops,
+    return ExpectedAccuracy(
+        flops=question.flops,
         params=answer.params,
         tokens=answer.tokens,
         loss=answer.loss,
         accuracy=accuracy(chain),
-        tasks={part.target.removeprefix("acc."): accuracy(part) for part in parts},
+        tasks={part.target.removeprefix(ACCURACY): accuracy(part) for part in parts},
         extrapolation=answer.extrapolation,
         warnings=answer.warnings,
     )

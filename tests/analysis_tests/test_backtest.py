@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.backtest.backtest import backtest, matching_targets
+from analysis.backtest.backtest import matching_targets, run_backtest
 from analysis.backtest.holdout import Holdout, split_holdout, split_largest
 from analysis.backtest.metrics import choices, metrics
 from analysis.backtest.predictions import Prediction
@@ -61,13 +61,13 @@ def test_refusals_say_what_to_do(planted: Runs) -> None:
     split = split_largest(planted)
     renamed = Runs.from_frame(split.test.frame.rename(columns={"mix.web": "mix.wob"}))
     with pytest.raises(RunTableError, match=r"mix\.web"):
-        backtest(Holdout(split.fit, renamed), ["loss"], law="joint-additive", bootstrap=0, baselines=False)
+        run_backtest(Holdout(split.fit, renamed), ["loss"], law="joint-additive", bootstrap=0, baselines=False)
     with pytest.raises(RunTableError, match="several targets"):
-        backtest(split, ["loss", "loss.web"], bootstrap=0)
+        run_backtest(split, ["loss", "loss.web"], bootstrap=0)
 
 
 def test_planted_law_beats_the_baselines(planted: Runs) -> None:
-    result = backtest(split_largest(planted), ["loss"], law="joint-additive", bootstrap=40)
+    result = run_backtest(split_largest(planted), ["loss"], law="joint-additive", bootstrap=40)
     scores = result.targets["loss"]
     assert (result.rows_fit, result.rows_test) == (144, 72)
     assert scores["mean_relative_error"] is not None
@@ -80,13 +80,13 @@ def test_planted_law_beats_the_baselines(planted: Runs) -> None:
         assert other is not None
         assert other > scores["mean_relative_error"]
     assert result.baselines["mean"]["loss"]["spearman"] is None
-    assert set(result.to_json()) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
+    assert set(result.to_dict()) == {"law", "rows_fit", "rows_test", "targets", "baselines", "warnings"}
 
 
 def test_an_accuracy_is_better_when_it_is_larger(planted: Runs) -> None:
     frame = planted.frame.assign(**{"acc.quiz": 0.25 + 0.7 / (1 + np.exp(2 * (planted.column("loss") - 2.2)))})
     split = split_largest(Runs.from_frame(frame))
-    scores = backtest(split, ["acc.quiz"], law="two-step", bootstrap=20, baselines=False).targets["acc.quiz"]
+    scores = run_backtest(split, ["acc.quiz"], law="two-step", bootstrap=20, baselines=False).targets["acc.quiz"]
     assert scores["decision_accuracy"] is not None
     assert scores["decision_accuracy"] > 0.9
     assert scores["regret_at_1"] is not None
@@ -98,7 +98,7 @@ def test_two_steps_at_one_scale(planted: Runs) -> None:
     frame = frame[(frame["params"] == 3e6) & (frame["flops"] == 4e15)]
     for table in (frame, frame.drop(columns=["params", "tokens", "flops"])):
         split = split_holdout(Runs.from_frame(table), "`mix.web` > 0.25")
-        result = backtest(split, ["acc.quiz"], law="two-step", bootstrap=0)
+        result = run_backtest(split, ["acc.quiz"], law="two-step", bootstrap=0)
         assert result.targets["acc.quiz"]["mae"] is not None
         assert result.targets["acc.quiz"]["mae"] < 0.05
         assert "sigmoid-in-flops" not in result.baselines

@@ -9,11 +9,12 @@ import pytest
 
 from analysis.backtest.predictions import Prediction
 from analysis.plots.backtest import figure_backtest
-from analysis.plots.curve import FrontierPoint, figure_curve
+from analysis.plots.curve import figure_curve
 from analysis.plots.domains import figure_domains
 from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop, group_budgets, parabola, shared_mixtures
 from analysis.plots.mixture import figure_mixture
+from analysis.plots.points import FrontierPoint
 from analysis.plots.style import save, to_svg
 from mixlab.errors import ConfigError
 from mixlab.runs.table import Runs

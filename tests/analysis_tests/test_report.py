@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from analysis.commands import KINDS, backtest, plot, report
 from analysis.report.build import outcome, render, runs_table, sentence
+from analysis.report.draw import KINDS
 from analysis.report.picture import Picture, gather
+from mixlab.commands.backtest import backtest
+from mixlab.commands.plot import KINDS as OFFERED
+from mixlab.commands.plot import plot
+from mixlab.commands.report import report
 from mixlab.errors import ConfigError, RunTableError
 from mixlab.runs.table import Runs
 
@@ -122,6 +126,10 @@ def test_two_rows_give_a_page_that_says_what_is_missing(tmp_path: Path, planted:
     assert picture.answer is None
     assert "cannot carry a recommendation" in render(picture)
     assert any("the fit is left out" in note for note in picture.notes)
+
+
+def test_the_command_offers_every_kind() -> None:
+    assert tuple(KINDS) == OFFERED
 
 
 def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from mixlab.api.fit import fit
+from mixlab.api.recommend import recommend
 from mixlab.commands.export import export
 from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.errors import ConfigError, SweepError
 from mixlab.files import write_json
 from mixlab.runs import specs
 from mixlab.runs.specs import RunRecord
-from mixlab.search.problem import load_problem
-from mixlab.search.recommend import recommend
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
 from proxies.compute.compute import Compute, resolve_compute
@@ -170,10 +170,7 @@ def test_a_domain_for_evaluation_alone_is_in_the_objective_and_in_no_mixture(stu
     frame = table(folder)
     assert [name for name in frame if name.startswith("mix.")] == ["mix.count", "mix.words", "mix.noise"]
     assert np.allclose(frame["loss"], 0.6 * frame["loss.goal"] + 0.4 * frame["loss.count"])
-    problem = load_problem(folder.root)
-    answer = recommend(
-        problem.fit(), problem.space, 4e9, cost=problem.cost, observed=problem.table, prior=problem.prior
-    )
+    answer = recommend(fit(folder.root, bootstrap=0), 4e9)
     assert set(answer.mixture) == {"count", "words", "noise"}
     assert answer.mixture["words"] > answer.mixture["noise"]
     write_json(folder.recommendation, {"mixture": answer.mixture})
@@ -187,7 +184,7 @@ def test_a_domain_added_after_the_sweep_is_not_left_out_in_silence(swept_folder:
     added = "  noise: noise.jsonl\n  late: {paths: words.jsonl, supply: 1e6}\n"
     swept_folder.config_file.write_text(text.replace("  noise: noise.jsonl\n", added))
     with pytest.raises(ConfigError, match="the table has no domain `late`"):
-        load_problem(swept_folder.root)
+        fit(swept_folder.root)
 
 
 def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,7 @@ class FitResult:
         objective: what was minimised.
         status: `converged`, `max_iter`, `bound_hit`, `ill_conditioned` or `too_few_rows`.
         warnings: in words.
+        draws: the parameters of every bootstrap draw, behind the interval; not stored.
         members: of a blend, each with its recipe, weight, error on unseen runs and parameters; the first is that
             of `params`. A law alone is one member.
     """
@@ -252,10 +253,12 @@ class FitResult:
     status: str
     warnings: list[str] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    draws: list[dict[str, float]] = field(default_factory=list, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `mixlab fit --json`; a number that is not finite becomes null."""
-        data = asdict(self)
+        data = asdict(replace(self, draws=[]))
+        del data["draws"]
         for one in (data, *data["members"]):
             one["params"] = {name: _finite(value) for name, value in one["params"].items()}
         for one in data["members"]:

@@ -10,7 +10,7 @@ from mixlab.errors import FitError
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.forms.chinchilla import optimum
 from mixlab.laws.isoflop import fit_isoflop
-from mixlab.runs.table import Runs
+from mixlab.runs.read import read_runs
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
 needs_tables = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference tables are absent")
@@ -18,7 +18,7 @@ needs_tables = pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference 
 
 @needs_tables
 def test_chinchilla_as_besiroglu_and_others_corrected_it() -> None:
-    table = Runs.read(REFERENCE / "chinchilla_245.csv").where("epoch_outlier == 0")
+    table = read_runs(REFERENCE / "chinchilla_245.csv").where("epoch_outlier == 0")
     result = fit_surface(table, "loss", law="chinchilla", bootstrap=0).fits["loss"]
     assert result.status == "converged"
     assert result.objective == pytest.approx(0.00101827, abs=1e-8)
@@ -35,7 +35,7 @@ def test_chinchilla_as_besiroglu_and_others_corrected_it() -> None:
 @needs_tables
 def test_llama_3_isoflop_exponent() -> None:
     result, profiles = fit_isoflop(
-        Runs.read(REFERENCE / "isoflops_marin_llama3.csv").where("dataset == 'llama3'"), "loss", bootstrap=50
+        read_runs(REFERENCE / "isoflops_marin_llama3.csv").where("dataset == 'llama3'"), "loss", bootstrap=50
     )
     assert result.params["b"] == pytest.approx(0.537, abs=0.01)  # the report prints 0.53
     low, high = result.interval["b"]
@@ -46,7 +46,7 @@ def test_llama_3_isoflop_exponent() -> None:
 
 @needs_tables
 def test_isoflop_needs_profiles() -> None:
-    table = Runs.read(REFERENCE / "isoflops_marin_llama3.csv").where("dataset == 'llama3'")
+    table = read_runs(REFERENCE / "isoflops_marin_llama3.csv").where("dataset == 'llama3'")
     budget = table.flops().min()
     with pytest.raises(FitError, match="needs at least 2 budgets"):
         fit_isoflop(table.where(f"flops < {budget * 1.05}"), "loss")

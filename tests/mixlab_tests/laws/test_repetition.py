@@ -16,6 +16,7 @@ from mixlab.laws.forms.base import Points
 from mixlab.laws.forms.registry import get_law
 from mixlab.laws.forms.repetition import MUENNIGHOFF, REPEATS_PRIOR, effective
 from mixlab.laws.forms.solver import huber
+from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "datablations_repeats.csv"
@@ -52,7 +53,7 @@ def test_published_losses() -> None:
 
 @needs_table
 def test_published_fit() -> None:
-    table = Runs.read(REFERENCE).where("in_paper_fit == 1")
+    table = read_runs(REFERENCE).where("in_paper_fit == 1")
     loss = table.column("loss")
     predicted = MUENNIGHOFF.loss(table.params(), table.tokens(), table.unique()[:, 0])
     r2 = 1 - np.sum((predicted - loss) ** 2) / np.sum((loss - loss.mean()) ** 2)
@@ -63,7 +64,7 @@ def test_published_fit() -> None:
 
 @needs_table
 def test_few_epochs_predict_many() -> None:
-    table = Runs.read(REFERENCE).where("in_paper_fit == 1")
+    table = read_runs(REFERENCE).where("in_paper_fit == 1")
     few, many = table.where("epochs <= 16"), table.where("epochs > 16")
     error = {}
     for law in ("repetition", "additive-data"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mixlab.errors import RunTableError
-from mixlab.runs.read import load_runs
+from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 
 
@@ -76,16 +76,16 @@ def test_files_read_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     table = Runs.from_frame(frame(**{"mix.a": [0.25, 0.5], "mix.b": [0.75, 0.5]}))
     for name in ("runs.csv", "runs.parquet"):
         table.write(tmp_path / name)
-        pd.testing.assert_frame_equal(load_runs(tmp_path / name).frame, table.frame)
+        pd.testing.assert_frame_equal(read_runs(tmp_path / name).frame, table.frame)
     damaged = (tmp_path / "runs.parquet").read_bytes()
     (tmp_path / "half.parquet").write_bytes(damaged[: len(damaged) // 2])
     with pytest.raises(RunTableError, match="not a whole CSV or Parquet table"):
-        load_runs(tmp_path / "half.parquet")
+        read_runs(tmp_path / "half.parquet")
     with pytest.raises(RunTableError, match="no file at"):
-        load_runs(tmp_path / "nothing.csv")
+        read_runs(tmp_path / "nothing.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(RunTableError, match="not a whole CSV"):
-        load_runs(tmp_path / "empty.csv")
+        read_runs(tmp_path / "empty.csv")
 
 
 def test_the_supply_is_the_largest_that_a_row_states() -> None:

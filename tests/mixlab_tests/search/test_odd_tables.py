@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixlab.api.fit import fit
+from mixlab.api.recommend import recommend
 from mixlab.errors import FitError
-from mixlab.search.problem import load_problem
-from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 
 WORTH = np.array([0.3, 0.6, 1.0])
@@ -35,8 +35,7 @@ def mixed(mixtures: np.ndarray) -> pd.DataFrame:
 
 def answer(frame: pd.DataFrame, folder: Path, flops: float = 1e18, law: str = "auto") -> Recommendation:
     frame.to_csv(folder / "odd.csv", index=False)
-    problem = load_problem(folder / "odd.csv", law=law)
-    return recommend(problem.fit(), problem.space, flops, cost=problem.cost, observed=problem.table)
+    return recommend(fit(folder / "odd.csv", law=law, bootstrap=0), flops)
 
 
 GRID = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from mixlab.laws.surface import Surface
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs.cost import SixND
 from mixlab.runs.flops import six_nd
+from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 from mixlab.search.mix import minimise_mixture
-from mixlab.search.problem import load_problem
+from mixlab.search.problem import Stated, pose_problem
+from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 from mixlab.search.size import bracket, minimise_size
@@ -136,8 +139,12 @@ def space(max_epochs: float = np.inf) -> MixtureSpace:
     return MixtureSpace((Domain("web", 1e10), Domain("code", 1e8), Domain("math", 1e9)), max_epochs=max_epochs)
 
 
+def ask(space: MixtureSpace, flops: float, **fixed: Any) -> Question:
+    return Question(flops, SixND(), space, **fixed)
+
+
 def test_the_answer_is_the_planted_optimum(surface: Surface, table: Runs) -> None:
-    answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
+    answer = recommend(surface, ask(space(), 1e18), observed=table)
     assert answer.mixture["code"] == pytest.approx(1, abs=1e-3)
     n = np.geomspace(1e6, 1e9, 20_001)
     truth = 1.5 + 200 * n**-0.35 + 400 * (1e18 / 6 / n) ** -0.3
@@ -151,48 +158,48 @@ def test_the_answer_is_the_planted_optimum(surface: Surface, table: Runs) -> Non
 
 
 def test_supply_holds_the_answer_back(surface: Surface, table: Runs) -> None:
-    answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
+    answer = recommend(surface, ask(space(max_epochs=4), 1e18), observed=table)
     assert answer.epochs["code"] == pytest.approx(4, abs=0.01)
     assert answer.mixture["math"] > answer.mixture["web"]
     assert any("held back by the supply or a bound: " in warning and "code" in warning for warning in answer.warnings)
 
 
 def test_scarce_text_asks_for_a_larger_model(surface: Surface) -> None:
-    free = recommend(surface, space(), 1e17, cost=SixND(), draws=0)
+    free = recommend(surface, ask(space(), 1e17), draws=0)
     supply = free.tokens / 3
     scarce = MixtureSpace(tuple(Domain(name, supply / 12) for name in NAMES), max_epochs=4)
     assert scarce.most_tokens() == pytest.approx(supply, rel=1e-5)
-    answer = recommend(surface, scarce, 1e17, cost=SixND(), draws=0)
+    answer = recommend(surface, ask(scarce, 1e17), draws=0)
     assert answer.tokens == pytest.approx(supply, rel=1e-3)
     assert answer.params == pytest.approx(3 * free.params, rel=1e-2)
     assert any("the text runs out" in warning for warning in answer.warnings)
     none = MixtureSpace(tuple(Domain(name, 1e4) for name in NAMES), max_epochs=4)
     with pytest.raises(InfeasibleError, match="unique tokens, at most 4 epochs"):
-        recommend(surface, none, 1e17, cost=SixND(), draws=0)
+        recommend(surface, ask(none, 1e17), draws=0)
 
 
 def test_what_is_fixed_stays_fixed(surface: Surface) -> None:
     fixed = Mixture({"web": 0.2, "code": 0.5, "math": 0.3})
-    answer = recommend(surface, space(), 1e17, cost=SixND(), fixed_mixture=fixed)
+    answer = recommend(surface, ask(space(), 1e17, mixture=fixed))
     assert answer.mixture == dict(fixed)
-    sized = recommend(surface, space(), 1e17, cost=SixND(), params=5e6)
+    sized = recommend(surface, ask(space(), 1e17, params=5e6))
     assert (sized.params, sized.tokens) == (5e6, pytest.approx(1e17 / 6 / 5e6))
-    told = recommend(surface, space(), 1e17, cost=SixND(), tokens=2e9)
+    told = recommend(surface, ask(space(), 1e17, tokens=2e9))
     assert told.params == pytest.approx(1e17 / 6 / 2e9)
 
 
 def test_a_far_budget_is_flagged(surface: Surface) -> None:
-    answer = recommend(surface, space(), 1.6e21, cost=SixND())
+    answer = recommend(surface, ask(space(), 1.6e21))
     assert answer.extrapolation["flops_ratio"] == pytest.approx(1e4)
     assert any("nothing tests the law that far out" in warning for warning in answer.warnings)
 
 
 def test_an_answer_survives_json(surface: Surface, table: Runs) -> None:
-    answer = recommend(surface, space(), 1e18, cost=SixND(), observed=table)
-    again = Recommendation.from_json(json.loads(json.dumps(answer.to_json())))
+    answer = recommend(surface, ask(space(), 1e18), observed=table)
+    again = Recommendation.from_dict(json.loads(json.dumps(answer.to_dict())))
     assert again == answer
     with pytest.raises(ConfigError, match="`mixture` is missing"):
-        Recommendation.from_json({"flops": 1.0})
+        Recommendation.from_dict({"flops": 1.0})
 
 
 def counting_repeats(worth: np.ndarray, h: np.ndarray, d: float, supply: np.ndarray) -> np.ndarray:
@@ -213,7 +220,7 @@ def test_a_scarce_domain_gets_the_weight_that_its_repeats_are_worth() -> None:
         ours = np.array([1e10, code, 5e9])
         surface = fit_surface(table, "loss", law=law, bootstrap=0).with_supply(ours)
         free = MixtureSpace(tuple(Domain(name, count) for name, count in zip(NAMES, ours, strict=True)))
-        return recommend(surface, free, 6e17, cost=SixND(), params=2e7, tokens=5e9, draws=0).mixture
+        return recommend(surface, ask(free, 6e17, params=2e7, tokens=5e9), draws=0).mixture
 
     # The truth: the last token of code is worth w exp(-r / R*), and at the optimum as much as one of math.
     for code in (5e7, 2e8):
@@ -232,23 +239,25 @@ def test_supply_is_as_given_else_the_most_that_a_row_states(tmp_path: Path) -> N
     frame = planted().frame.drop(columns=["unique.math"])
     frame.loc[0, "unique.code"] = 3e8
     frame.to_csv(tmp_path / "runs.csv", index=False)
-    problem = load_problem(tmp_path / "runs.csv", unique={"math": 7e8})
+    problem = pose_problem(read_runs(tmp_path / "runs.csv"), stated=Stated(supply={"math": 7e8}))
     assert dict(zip(NAMES, problem.supply, strict=True)) == {"web": 1e10, "code": 3e8, "math": 7e8}
-    assert any("`unique.code` differs from row to row" in note for note in problem.table.notes)
+    assert any("`unique.code` differs from row to row" in note for note in problem.runs.notes)
     # What only the caller states is no reason to think that the runs repeated it.
-    assert any("`unique.math`: its runs count as not repeated" in note for note in problem.table.notes)
-    read = problem.table.column("mix.math") * problem.table.tokens()
-    assert np.all(problem.table.column("unique.math") >= read)
+    assert any("`unique.math`: its runs count as not repeated" in note for note in problem.runs.notes)
+    read = problem.runs.column("mix.math") * problem.runs.tokens()
+    assert np.all(problem.runs.column("unique.math") >= read)
     whole = planted().frame[["params", "tokens", "flops", "loss"]]
     whole.to_csv(tmp_path / "whole.csv", index=False)
-    assert load_problem(tmp_path / "whole.csv", unique={"tokens": 1e9}).supply == pytest.approx([1e9])
+    assert pose_problem(
+        read_runs(tmp_path / "whole.csv"), stated=Stated(supply={"tokens": 1e9})
+    ).supply == pytest.approx([1e9])
     with pytest.raises(ConfigError, match="--unique knows no `web`"):
-        load_problem(tmp_path / "whole.csv", unique={"web": 1e9})
+        pose_problem(read_runs(tmp_path / "whole.csv"), stated=Stated(supply={"web": 1e9}))
 
 
 def test_repeats_that_a_law_is_blind_to_are_said(surface: Surface, table: Runs) -> None:
-    answer = recommend(surface, space(max_epochs=4), 1e18, cost=SixND(), observed=table)
+    answer = recommend(surface, ask(space(max_epochs=4), 1e18), observed=table)
     assert any("repeats of code" in warning and "effective-data" in warning for warning in answer.warnings)
     knowing = fit_surface(table, "loss", law="repetition", bootstrap=0)
-    answer = recommend(knowing, space(max_epochs=4), 1e18, cost=SixND(), observed=table, draws=0)
+    answer = recommend(knowing, ask(space(max_epochs=4), 1e18), observed=table, draws=0)
     assert not any("count as fresh text" in warning for warning in answer.warnings)

@@ -1,0 +1,165 @@
+"""One figure of a table or a study, by the name of its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.backtest.backtest import run_backtest
+from analysis.backtest.holdout import split_largest
+from analysis.plots.backtest import figure_backtest
+from analysis.plots.curve import figure_curve
+from analysis.plots.domains import figure_domains
+from analysis.plots.frontier import figure_frontier
+from analysis.plots.isoflop import figure_isoflop
+from analysis.plots.mixture import figure_mixture
+from analysis.plots.points import BEYOND, STEPS, FrontierPoint
+from analysis.plots.style import SUFFIXES, domain_colours, save
+from analysis.plots.task import figure_task
+from analysis.report.build import baseline_mixtures, candidate_losses, write_report
+from analysis.report.picture import Picture, gather
+from mixlab.errors import ConfigError, FitError
+from mixlab.runs.cost import cost_of
+from mixlab.runs.read import read_runs
+from mixlab.runs.table import Runs
+from mixlab.search.question import Question
+from mixlab.tasks.predict import mixture_of, predict_at
+from mixlab.tasks.two_step import fit_two_step
+
+KINDS = {  # what each shows of a picture
+    "isoflop": frozenset[str](),
+    "curve": frozenset({"answer", "frontier"}),
+    "mixture": frozenset({"answer"}),
+    "backtest": frozenset({"test"}),
+    "frontier": frozenset({"answer", "frontier"}),
+    "domains": frozenset({"answer"}),
+    "task": frozenset(),
+}
+
+
+def plot(
+    kind: str,
+    runs: str | Path,
+    path: str | Path | None = None,
+    *,
+    target: str | None = None,
+    flops: float | None = None,
+    law: str | None = None,
+    bootstrap: int = 100,
+    **reading: Any,
+) -> tuple[Path, list[str]]:
+    """Draw one figure into a file.
+
+    Args:
+        kind: `isoflop`, `curve`, `mixture`, `backtest`, `frontier`, `domains` or `task`.
+        runs: a run table's path or a study folder.
+        path: .png, .svg or .pdf; absent: `<kind>.png`.
+        target: a loss column (isoflop, curve, backtest), or `acc.<task>` (task).
+        flops: the budget of what is recommended or predicted (not isoflop, backtest).
+        law: a law's name; absent: the study's choice, else `auto`.
+        bootstrap: resamples of a new answer.
+        reading: keywords of `mixlab.read_runs`.
+
+    Returns:
+        The file, and what is left out of it and why.
+
+    Raises:
+        ConfigError: when the kind does not show what is asked for.
+        FitError: when the runs cannot carry it.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"a plot is one of {', '.join(KINDS)}, but got `{kind}`")
+    if target is not None and kind not in ("isoflop", "curve", "backtest", "task"):
+        raise ConfigError(f"`{kind}` shows no single loss column, but got --target {target}", "leave --target out")
+    if flops is not None and "answer" not in KINDS[kind] and kind != "task":
+        raise ConfigError(f"`{kind}` shows no recommendation, but got --flops", "leave --flops out")
+    file = Path(path) if path is not None else Path(f"{kind}.png")
+    if file.suffix not in SUFFIXES:
+        raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {file.name}")
+    if kind == "task":
+        figure, notes = _task_figure(read_runs(runs, **reading), target, flops, law or "auto", bootstrap)
+    else:
+        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"}, **reading)
+        figure, notes = _figure(kind, picture, target), picture.notes
+    save(figure, file)
+    return file, notes
+
+
+def report(
+    runs: str | Path,
+    path: str | Path | None = None,
+    *,
+    flops: float | None = None,
+    law: str | None = None,
+    bootstrap: int = 100,
+    **reading: Any,
+) -> tuple[Path, list[str]]:
+    """Write one self-contained HTML page about runs or a study.
+
+    Args:
+        runs: a run table's path or a study folder.
+        path: absent: report.html, in the study's folder.
+        flops: the budget of the recommendation.
+        law: a law's name; absent: the study's choice, else `auto`.
+        bootstrap: resamples of a new answer.
+        reading: keywords of `mixlab.read_runs`.
+
+    Returns:
+        The file, and what is left out of it and why.
+    """
+    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    study = picture.problem.study
+    file = Path(path) if path is not None else study.report if study is not None else Path("report.html")
+    write_report(picture, file)
+    return file, picture.notes
+
+
+def _figure(kind: str, picture: Picture, target: str | None) -> Figure:
+    column = target or picture.target
+    table, surface, answer = picture.table, picture.surface, picture.answer
+    table.column(column)
+    own = column == picture.target  # the law and the frontier are about the objective only
+    if kind == "isoflop":
+        return figure_isoflop(table, column, surface if own else None)
+    if kind == "backtest":
+        law = surface.law if surface is not None else "auto"
+        result = run_backtest(split_largest(table), [column], law=law, baselines=False)
+        return figure_backtest(result.predictions, result.law, "largest budget held out")
+    if kind == "curve":
+        frontier = picture.frontier if own else []
+        star = FrontierPoint.of(answer) if answer is not None and own else None
+        return figure_curve(table, column, frontier, star, surface.law if surface is not None else "")
+    if answer is None or (kind == "frontier" and not picture.frontier):
+        raise FitError(f"`{kind}` needs a recommendation, but there is none: {'; '.join(picture.notes)}")
+    colours = domain_colours(table.domains)
+    if kind == "frontier":
+        return figure_frontier(picture.frontier, float(table.flops().max()), colours)
+    if not answer.mixture:
+        raise ConfigError(f"`{kind}` needs mixtures, but the table has no mix.<domain> column", "draw isoflop or curve")
+    if kind == "mixture":
+        return figure_mixture(answer.mixture, answer.mixture_interval, baseline_mixtures(answer), colours)
+    losses, title = candidate_losses(picture)
+    if not losses:
+        raise ConfigError("`domains` needs loss.<eval> columns in the objective", "draw mixture or curve")
+    return figure_domains(losses, title)
+
+
+def _task_figure(
+    table: Runs, target: str | None, flops: float | None, law: str, bootstrap: int
+) -> tuple[Figure, list[str]]:
+    """Both steps towards a benchmark, and what is to be said about them."""
+    if target is None:
+        raise ConfigError("`task` needs a benchmark", "name its column with --target acc.<task>")
+    try:
+        mixture = mixture_of(table, {})
+    except ConfigError as error:
+        raise ConfigError(error.message, "`task` draws runs of one mixture: give a table of those") from None
+    chain, cost = fit_two_step(table, target, law=law, bootstrap=bootstrap), cost_of(table)
+    spent = table.flops()
+    answer = predict_at(chain, Question(flops or BEYOND * float(spent.max()), cost, mixture=mixture))
+    budgets = np.geomspace(spent.min(), 1.5 * max(answer.flops, float(spent.max())), STEPS)
+    points = [predict_at(chain, Question(float(budget), cost, mixture=mixture)) for budget in budgets]
+    return figure_task(table, chain, points, answer), list(dict.fromkeys([*chain.warnings, *answer.warnings]))

@@ -1,0 +1,44 @@
+"""`mixlab plot`: one figure of a table or a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import mixlab
+from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
+
+KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("runs", type=click.Path())
+@output_option("File (.png, .svg or .pdf); default KIND.png.")
+@click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
+@click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
+@law_option(default=None)
+@click.option(
+    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
+)
+@runs_options
+@json_option
+def plot(
+    kind: str,
+    runs: str,
+    output: Path | None,
+    target: str | None,
+    flops: float | None,
+    law: str | None,
+    bootstrap: int,
+    reading: dict[str, Any],
+    as_json: bool,
+) -> int:
+    """Draw one figure of RUNS."""
+    path, notes = mixlab.plot(kind, runs, output, target=target, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    for note in notes:
+        say(f"note: {note}")
+    print_json({"kind": kind, "file": str(path), "notes": notes}) if as_json else say(f"wrote {path}")
+    return 0

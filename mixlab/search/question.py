@@ -1,0 +1,33 @@
+"""What is asked of a search: the budget, what is fixed, what may be answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.runs.cost import Cost
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about the best mixture, size and tokens.
+
+    Attributes:
+        flops: the budget C.
+        cost: what a budget buys at N.
+        space: the mixtures that may be answered; None for tables without mixtures.
+        params: fix N.
+        tokens: fix D (with N fixed too, C is not used for the split).
+        mixture: fix the mixture, and search the size alone.
+        kl: weight of KL(h || prior), in nats of loss per nat.
+        prior: what that pulls to, and a start of the search; absent: the uniform mixture, and none.
+    """
+
+    flops: float
+    cost: Cost
+    space: MixtureSpace | None = None
+    params: float | None = None
+    tokens: float | None = None
+    mixture: Mixture | None = None
+    kl: float = 0.0
+    prior: Mixture | None = None
