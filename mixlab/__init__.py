@@ -29,6 +29,9 @@ _FACE = {
     "plot_backtest": "analysis.plots.face:plot_backtest",
     "plot_frontier": "analysis.plots.face:plot_frontier",
     "plot_task": "analysis.plots.face:plot_task",
+    "Runs": "mixlab.runs.table:Runs",
+    "Fit": "mixlab.api.fit:Fit",
+    "Recommendation": "mixlab.search.recommendation:Recommendation",
     "MixlabError": "mixlab.errors:MixlabError",
 }
 

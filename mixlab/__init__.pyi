@@ -9,6 +9,7 @@ from analysis.plots.face import plot_task as plot_task
 from analysis.report.draw import plot as plot
 from analysis.report.draw import report as report
 from mixlab.api.export import export as export
+from mixlab.api.fit import Fit as Fit
 from mixlab.api.fit import fit as fit
 from mixlab.api.other_fits import fit_isoflop as fit_isoflop
 from mixlab.api.other_fits import fit_task as fit_task
@@ -17,5 +18,7 @@ from mixlab.api.recommend import recommend as recommend
 from mixlab.api.tasks import predict_task as predict_task
 from mixlab.errors import MixlabError as MixlabError
 from mixlab.runs.read import read_runs as read_runs
+from mixlab.runs.table import Runs as Runs
+from mixlab.search.recommendation import Recommendation as Recommendation
 
 __version__: str

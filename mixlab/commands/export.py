@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from mixlab.api.export import mix_of
 from mixlab.commands.options import json_option, output_option, parse_pairs, print_json, say
 from mixlab.errors import ConfigError
 from mixlab.exports.trainers import TRAINERS
@@ -31,6 +30,8 @@ def export(
     as_json: bool,
 ) -> None:
     """Print the mixture of RECOMMENDATION (a recommendation.json, or a study's folder) for a trainer."""
+    from mixlab.api.export import mix_of  # `--help` needs no frames
+
     lengths = parse_pairs(tokens_per_document, "--tokens-per-document")
     mix = mix_of(recommendation, _parse_paths(data), lengths, seed)
     text = TRAINERS[trainer](mix)

@@ -6,11 +6,8 @@ from typing import Any
 
 import click
 
-from mixlab.api.fit import fit as fit_surface
-from mixlab.api.other_fits import fit_isoflop, fit_task
-from mixlab.commands.options import json_option, law_option, print_result, runs_options
-from mixlab.files import write_json
-from mixlab.runs.read import study_of
+import mixlab
+from mixlab.commands.options import json_option, keep_in_study, law_option, print_result, runs_options
 from mixlab.shown import Shown
 
 
@@ -36,11 +33,11 @@ def fit(
     """Fit a scaling law to RUNS: a CSV or Parquet table, or a study's folder (whose fit.json is then written)."""
     result: Shown
     if law == "isoflop":
-        result = fit_isoflop(runs, target, bootstrap=bootstrap, seed=seed, **reading)
+        result = mixlab.fit_isoflop(runs, target, bootstrap=bootstrap, seed=seed, **reading)
     elif law == "two-step":
-        result = fit_task(runs, target, bootstrap=bootstrap, seed=seed, params_column=params_column, **reading)
+        result = mixlab.fit_task(runs, target, bootstrap=bootstrap, seed=seed, params_column=params_column, **reading)
     else:
-        result = fit_surface(
+        result = mixlab.fit(
             runs,
             target,
             law=law,
@@ -50,8 +47,6 @@ def fit(
             params_column=params_column,
             **reading,
         )
-    study = study_of(runs)
-    if study is not None:
-        write_json(study.fit, result.to_dict())
+    keep_in_study(runs, "fit", result.to_dict())
     print_result(result, as_json)
     return 0

@@ -144,6 +144,16 @@ def print_result(result: Shown, as_json: bool) -> None:
         say(f"note: {note}")
 
 
+def keep_in_study(runs: str, name: str, data: Mapping[str, Any]) -> None:
+    """Write a result to its place in the study that `runs` is the folder of: `fit` or `recommendation`."""
+    from mixlab.files import write_json  # `--help` needs no study
+    from mixlab.runs.read import study_of
+
+    study = study_of(runs)
+    if study is not None:
+        write_json(getattr(study, name), data)
+
+
 def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, float]:
     """`("a=0.5,b=0.5", "c=1e9")` -> {"a": .5, "b": .5, "c": 1e9}.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mixlab.api.tasks import predict_task as predict
+import mixlab
 from mixlab.commands.options import (
     QUANTITY,
     json_option,
@@ -64,7 +64,7 @@ def predict_task(
 
     Step 1 predicts a loss from size, tokens and mixture, step 2 the accuracy from that loss.
     """
-    result = predict(
+    result = mixlab.predict_task(
         runs,
         tasks,
         flops,

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from mixlab.api.fit import fit
-from mixlab.api.recommend import recommend as ask
+import mixlab
 from mixlab.commands.options import (
     QUANTITY,
     json_option,
+    keep_in_study,
     law_option,
     output_option,
     parse_pairs,
@@ -62,7 +62,7 @@ def recommend(
 
     RUNS is a CSV or Parquet table, or a study's folder, whose recommendation.json is then written.
     """
-    fitted = fit(
+    fitted = mixlab.fit(
         runs,
         targets=parse_pairs(objective, "--objective") or None,
         law=law,
@@ -76,11 +76,9 @@ def recommend(
         **reading,
     )
     mix = parse_pairs(fixed_mix, "--fixed-mix") or None
-    answer = ask(fitted, flops, params=params, tokens=tokens, mix=mix, kl=kl)
-    data = answer.to_dict()
-    if fitted.problem.study is not None:
-        write_json(fitted.problem.study.recommendation, data)
+    answer = mixlab.recommend(fitted, flops, params=params, tokens=tokens, mix=mix, kl=kl)
+    keep_in_study(runs, "recommendation", answer.to_dict())
     if output is not None:
-        write_json(output, data)
+        write_json(output, answer.to_dict())
     print_result(answer, as_json)
     return 0
