@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixlab.runs.flops import six_nd
 from mixlab.runs.table import Runs
 
+SAME_SIZE = 9  # decimals of log N to which sizes are the same
 END_SLOPES = (0.5, 1.5)  # of log(C/D) over log N: a cost that grows slower or faster than these is noise
 
 
@@ -50,9 +51,11 @@ class FlopsPerToken:
     def __init__(self, params: ArrayLike, flops: ArrayLike, tokens: ArrayLike) -> None:
         n = np.asarray(params, dtype=float)
         rate = np.asarray(flops, dtype=float) / np.asarray(tokens, dtype=float)
-        sizes = np.unique(n)
+        # Sizes that differ by the rounding of how they were worked out are one.
+        _, first, index = np.unique(np.round(np.log(n), SAME_SIZE), return_index=True, return_inverse=True)
+        sizes = n[first]
         self._log_n = np.log(sizes)
-        self._log_rate = np.log([np.median(rate[n == size]) for size in sizes])
+        self._log_rate = np.log([np.median(rate[index == number]) for number in range(len(sizes))])
         self._curve, self._slopes = None, (1.0, 1.0)
         if len(sizes) > 1:
             from scipy.interpolate import PchipInterpolator  # workers count FLOPs too and have no use for it

@@ -185,7 +185,7 @@ def test_plots_draw_into_given_axes_and_leave_the_backend_alone(frame: pd.DataFr
         assert axes.has_data(), name
         assert isinstance(draw(None), Axes)
         plt.close("all")
-    figure, panels = plt.subplots(2, 2)
+    _, panels = plt.subplots(2, 2)
     assert list(mixlab.plot_frontier(fitted, panels)) == list(panels.ravel())
     _, panels = plt.subplots(1, 2)
     assert list(mixlab.plot_task(task, panels)) == list(panels)

@@ -74,3 +74,9 @@ def test_cost_is_smooth_so_that_the_best_size_does_not_stick_to_a_size_that_was_
     assert np.abs(np.log(found[inside] / truth[inside])).max() < 0.02
     at_a_size = np.abs(np.log(found[inside, None] / sizes)).min(axis=1) < 0.002
     assert at_a_size.mean() < 0.02  # with kinks .08, by chance .004
+
+
+def test_sizes_that_differ_by_rounding_are_one() -> None:
+    sizes = np.array([1e6, 1e6 * (1 + 1e-13), 4e6, 4e6 * (1 - 1e-13)])
+    cost = FlopsPerToken(sizes, 6 * sizes * 1e8, np.full(4, 1e8))
+    assert cost(2e6) == pytest.approx(1.2e7)
