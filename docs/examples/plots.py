@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Plots in a notebook
 #
-# Each `plot_*` draws into axes of yours, or makes new ones, and returns them. None of them touches matplotlib's backend.
+# Each `plot_*` draws into your axes, or makes new ones, and returns them. None of them touches matplotlib's backend.
 
 # %%
 import matplotlib.pyplot as plt
@@ -51,5 +51,5 @@ panels = mixlab.plot_frontier(fit, flops=1e21)
 panels[0].figure.savefig("frontier.png", dpi=120)
 
 # %%
-best = pd.concat([one.to_frame().assign(flops=one.flops) for one in mixlab.frontier(fit, ["1e19", "1e20"])])
-print([f"{one.params:.3g}" for one in mixlab.frontier(fit, ["1e19", "1e20", "1e21"])])
+for one in mixlab.frontier(fit, ["1e19", "1e20", "1e21"]):
+    print(f"{one.flops:.0e} FLOPs: {one.params:.3g} parameters on {one.tokens:.3g} tokens, loss {one.loss['mean']:.3f}")

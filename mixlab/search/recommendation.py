@@ -36,7 +36,7 @@ class Recommendation(Shown):
         extrapolation: how far the answer lies from the runs.
         warnings: in words.
         objective: weights by loss column.
-        made_from: digests of the runs and, in a study, of what study.yaml says of the target (`mixlab.search.origin`).
+        made_from: digests of the runs and, in a study, of what study.yaml says of the target.
     """
 
     flops: float

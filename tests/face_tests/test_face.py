@@ -180,7 +180,7 @@ def test_plots_draw_into_given_axes_and_leave_the_backend_alone(frame: pd.DataFr
         "backtest": lambda ax: mixlab.plot_backtest(test, ax),
     }
     for name, draw in single.items():
-        figure, axes = plt.subplots()
+        _, axes = plt.subplots()
         assert draw(axes) is axes, name
         assert axes.has_data(), name
         assert isinstance(draw(None), Axes)
