@@ -57,14 +57,13 @@ class RunSpec:
     """One run to make: a trunk and its decay branches.
 
     Attributes:
-        mixture: target weights of the trunk.
+        mixture: target weights.
         shape: the model.
         tokens: token counts D of the branches, ascending.
         seed: of the initial weights and of the order of the text.
         recipe: learning rate, batch and schedule.
         corpus: fingerprint of the prepared corpus (`Inventory.fingerprint`).
         eval_tokens: validation tokens per domain.
-        anneal: the mixture of the decay branches, where it differs from the trunk's.
         pools: (domain, tokens) for each domain of which the run may read so much alone, again and again; of the others
             it may read all.
     """
@@ -76,7 +75,6 @@ class RunSpec:
     recipe: Recipe
     corpus: str
     eval_tokens: int
-    anneal: Mixture | None = None
     pools: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,16 +84,14 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """16 hex digits of the SHA-256 of the spec's JSON."""
-        text = json.dumps({"version": SPEC_VERSION, **self.to_json()}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self._hashed())
 
     @property
     def trunk_id(self) -> str:
         """16 hex digits common to runs that differ in their token counts alone, and so in how long batches grow."""
-        about = {"version": SPEC_VERSION, **self.to_json()}
-        del about["tokens"]
-        about["recipe"] = {name: value for name, value in about["recipe"].items() if name != "batches"}
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        about = self._hashed()
+        del about["tokens"], about["recipe"]["batches"]
+        return _digest(about)
 
     def steps(self, tokens: float) -> int:
         """Optimizer steps of the branch at `tokens` (the nearest whole number of batches, at least 1)."""
@@ -131,10 +127,14 @@ class RunSpec:
         """FLOPs that this run really costs, the shared trunk counted once, evaluation left out."""
         return training_flops(self.shape, self.trained_tokens)
 
+    def _hashed(self) -> dict[str, Any]:
+        # Version 3 has a place for a second mixture, which was always empty: ids that are in use depend on it.
+        return {"version": SPEC_VERSION, "anneal": None, **self.to_json()}
+
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         data["mixture"] = dict(self.mixture)
-        data["anneal"] = dict(self.anneal) if self.anneal is not None else None
+        data["shape"] = self.shape.to_json()
         data["tokens"] = list(self.tokens)
         if not self.pools:  # as it was written before there were any
             del data["pools"]
@@ -150,9 +150,12 @@ class RunSpec:
             recipe=Recipe.from_json(data["recipe"]),
             corpus=data["corpus"],
             eval_tokens=data["eval_tokens"],
-            anneal=Mixture(data["anneal"]) if data["anneal"] is not None else None,
             pools=tuple((name, tokens) for name, tokens in data.get("pools", ())),
         )
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from mixlab.errors import ConfigError
 from mixlab.runs.cost import FlopsPerToken
 from mixlab.runs.flops import six_nd, training_flops
-from mixlab.runs.shapes import ModelShape, ladder
+from mixlab.runs.shapes import LADDER_STEP, MOST_HEAD_WIDTH, SAME_SIZE, ModelShape, ladder
 from mixlab.search.size import minimise_size
 
 
@@ -28,8 +29,44 @@ def test_sizes_that_coincide_or_do_not_exist_are_refused() -> None:
         ladder([50e3, 51e3], 256, 128)
     with pytest.raises(ConfigError, match="no model with a vocabulary of 50000"):
         ModelShape.near(20e3, 50_000, 128)
-    with pytest.raises(ConfigError, match="multiple of 8"):
-        ModelShape(2, 12, 256, 128)
+    with pytest.raises(ConfigError, match="an even width >= 8"):
+        ModelShape(2, 13, 256, 128)
+    with pytest.raises(ConfigError, match="no model with a vocabulary of 50000"):
+        ModelShape.with_params(20e3, 50_000, 128)
+
+
+def test_sizes_of_the_ladder_are_those_of_the_runs_that_were_made_with_it() -> None:
+    assert [ModelShape.near(size, 257, 128).label for size in (30e3, 47e3, 1e5, 3e5, 1e6, 25e6, 1e9)] == [
+        "d2w24", "d2w32", "d2w56", "d3w80", "d5w128", "d15w368", "d52w1256"
+    ]  # fmt: skip
+    assert [ModelShape.near(size, 4096, 128, tied=True).label for size in (47e3, 1e5, 3e5, 1e6, 25e6)] == [
+        "d2w8", "d2w24", "d2w56", "d4w104", "d15w360"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("vocab_size", [64, 257, 4096, 32_000])
+def test_there_is_a_shape_of_very_nearly_any_size(vocab_size: int, tied: bool) -> None:
+    # The worst of this grid: .5% with 257 tokens, and with 32,000 (untied) 4.3% at 1M and .5% from 10M parameters on.
+    one_width = 2 * vocab_size * (1 if tied else 2)  # parameters of the embeddings that a step of the width adds
+    for size in np.geomspace(max(20e3, 8 * one_width), 1e8, 60):
+        shape = ModelShape.with_params(size, vocab_size, 128, tied)
+        assert abs(math.log(shape.params / size)) <= max(SAME_SIZE, one_width / 2 / size)
+        family = ModelShape.of_width(shape.width, vocab_size, 128, tied)
+        assert 1 / 2 <= shape.depth / family.depth <= 2
+        assert 0.49 <= shape.hidden / family.hidden <= 2.01
+        assert shape.width // shape.heads <= MOST_HEAD_WIDTH or shape.width % LADDER_STEP == 0
+        if vocab_size <= 257:
+            assert shape.depth == family.depth  # SwiGLU's width alone is enough
+            assert 0.7 < shape.hidden / family.hidden < 1.5
+
+
+def test_a_size_of_the_family_comes_out_as_the_familys_shape() -> None:
+    for shape in ladder([50e3, 200e3, 1e6, 20e6], 257, 128):
+        assert ModelShape.with_params(shape.params, 257, 128) == shape
+    assert ModelShape(2, 40, 257, 128, mlp_width=104) == ModelShape(2, 40, 257, 128)
+    with pytest.raises(ConfigError, match="mlp_width >= 1, but got 0"):
+        ModelShape(2, 40, 257, 128, mlp_width=0)
 
 
 def test_six_nd_beyond_int64() -> None:
