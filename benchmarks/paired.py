@@ -21,7 +21,7 @@ from mixlab.mixture import Mixture
 from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
 from proxies.compute.compute import resolve_compute, use_one_thread
-from proxies.training.sampler import Sampler, Stretch
+from proxies.training.sampler import Sampler
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
 from sweeps.driver import open_plan
@@ -67,11 +67,10 @@ def main() -> None:
     ):
         print(f"{name:>24} " + " ".join(f"{value:7.4f}" for value in row))
     spec = specs[0]
-    sampler = Sampler(
-        texts.train, [Stretch(proportional, spec.steps(tokens[-1]))], 0, shape.context, spec.recipe.batches
-    )
+    steps = spec.steps(tokens[-1])
+    sampler = Sampler(texts.train, proportional, 0, shape.context, spec.recipe.batches, steps)
     started = time.perf_counter()
-    sampler.sequences(0, spec.steps(tokens[-1]))
+    sampler.sequences(0, steps)
     reading = (time.perf_counter() - started) * 3 * spec.trained_tokens / tokens[-1]
     print(f"reading the text: {reading / seconds:.2%} of the time of training and evaluation")
 

@@ -7,7 +7,7 @@ honestly: a short run is not starved of steps by the batch of a long one, nor a 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -33,6 +33,11 @@ class Batches:
     @classmethod
     def constant(cls, size: int) -> Batches:
         return cls(((0, size),))
+
+    @classmethod
+    def from_json(cls, stages: Iterable[Sequence[int]]) -> Batches:
+        """The batches whose `stages` were written as JSON."""
+        return cls(tuple((first, size) for first, size in stages))
 
     @classmethod
     def growing(cls, stages: Sequence[tuple[float, int]]) -> Batches:

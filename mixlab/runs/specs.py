@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mixlab.errors import ConfigError
@@ -48,8 +48,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
-        stages = tuple((step, size) for step, size in data["batches"]["stages"])
-        return cls(**{**data, "batches": Batches(stages)})
+        return cls(**{**data, "batches": Batches.from_json(data["batches"]["stages"])})
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,11 @@ class RunSpec:
         about = self._hashed()
         del about["tokens"], about["recipe"]["batches"]
         return _digest(about)
+
+    @property
+    def stack_key(self) -> Hashable:
+        """Equal for runs that can be trained together: all but mixture, pools, seed and learning rate."""
+        return self.shape, self.tokens, self.eval_tokens, replace(self.recipe, learning_rate=0.0)
 
     def steps(self, tokens: float) -> int:
         """Optimizer steps of the branch at `tokens` (the nearest whole number of batches, at least 1)."""
@@ -192,6 +196,7 @@ class RunRecord:
         device: where it ran.
         peak_flops: FLOP/s of large matrix products there, at the precision that was trained with; 0 where not measured.
         error: the last error's text.
+        environment: what it was trained with: versions, engine, precision, and what the engine says of itself.
     """
 
     spec: RunSpec

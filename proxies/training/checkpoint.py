@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,19 +31,22 @@ AGAIN = "delete it and run the same command: the run starts anew"
 
 @dataclass(frozen=True)
 class Trunk:
-    """A run's trunk where a branch leaves it: enough to go on bitwise, to later branches too.
+    """A run's trunk between two steps: enough to go on bitwise, to later branches too.
 
     Attributes:
         step: trunk steps done.
         points: branches finished, by the token count that was asked for.
         state: of one member, each array of shape (P,).
         seconds: time spent so far.
+        lowest: the lowest mean loss of a chunk of steps so far, nats per token, which divergence is judged by; infinite
+            before the first.
     """
 
     step: int
     points: dict[int, Point]
     state: State
     seconds: float
+    lowest: float = math.inf
 
 
 def trunk_path(folder: Path, spec: RunSpec) -> Path:
@@ -57,6 +61,7 @@ def save_trunk(folder: Path, spec: RunSpec, trunk: Trunk) -> None:
         "stages": spec.recipe.batches.stages,
         "step": trunk.step,
         "seconds": trunk.seconds,
+        "lowest": trunk.lowest if math.isfinite(trunk.lowest) else None,
         "points": {str(tokens): asdict(point) for tokens, point in trunk.points.items()},
     }
     _save(trunk_path(folder, spec), trunk.state._asdict(), about)
@@ -75,7 +80,10 @@ def load_trunk(folder: Path, spec: RunSpec) -> Trunk | None:
         return None
     arrays, about = _load(path)
     points = _usable(spec, about)
-    return None if points is None else Trunk(about["step"], points, State(**arrays), about["seconds"])
+    if points is None:
+        return None
+    lowest = about.get("lowest")  # earlier releases did not keep it
+    return Trunk(about["step"], points, State(**arrays), about["seconds"], math.inf if lowest is None else lowest)
 
 
 def tokens_left(folder: Path, spec: RunSpec) -> int:
@@ -101,7 +109,7 @@ def kept_bytes(spec: RunSpec) -> int:
 
 def _usable(spec: RunSpec, about: dict[str, Any]) -> dict[int, Point] | None:
     """The points of the first branches of `spec` that a trunk has; None where `spec` cannot go on from it."""
-    batches = Batches(tuple((first, size) for first, size in about["stages"]))
+    batches = Batches.from_json(about["stages"])
     points: dict[int, Point] = {}
     for tokens in spec.tokens:
         point = about["points"].get(str(tokens))

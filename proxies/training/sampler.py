@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +87,7 @@ class Windows:
 
 
 def _shuffled(places: NDArray[np.int64], count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
-    """What stands at `places` of a random order of 0 to `count` - 1."""
+    """The numbers at `places` of a random order of 0 to `count` - 1."""
     rng = np.random.default_rng(key)
     shift = int(rng.integers(count))
     step = int(rng.integers(count)) | 1
@@ -99,50 +97,37 @@ def _shuffled(places: NDArray[np.int64], count: int, key: tuple[int, ...]) -> ND
     return (places * step + shift) % count
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Steps trained on one mixture: `steps` batches."""
-
-    mixture: Mixture
-    steps: int
-
-
 class Sampler:
-    """Batches of one run: consecutive stretches, each with its mixture.
+    """Batches of one run.
 
     Args:
         tokens: training tokens by domain.
-        stretches: the run's mixtures in order; draws from a domain go on counting across them.
+        mixture: target weights.
         seed: of the order of the windows.
         context: tokens in a sequence.
         batches: sequences in a batch, by step.
+        steps: how many there are; fewer give a prefix.
         pools: by domain, the tokens that may be read where that is not all.
     """
 
     def __init__(
         self,
         tokens: Tokens,
-        stretches: Sequence[Stretch],
+        mixture: Mixture,
         seed: int,
         context: int,
         batches: Batches,
+        steps: int,
         pools: Mapping[str, int] | None = None,
     ) -> None:
         self.domains = tuple(tokens)
         self._context, self._batches = context, batches
-        used = {name for stretch in stretches for name, weight in stretch.mixture.items() if weight > 0}
         self._windows = {
             index: Windows(name, tokens[name], context, seed, (pools or {}).get(name))
             for index, name in enumerate(tokens)
-            if name in used
+            if mixture.get(name, 0.0) > 0
         }
-        ends = [batches.sequences(steps) for steps in accumulate((stretch.steps for stretch in stretches), initial=0)]
-        self._owner = np.concatenate(
-            [
-                domain_order(stretch.mixture.array(self.domains), end - start)
-                for stretch, (start, end) in zip(stretches, pairwise(ends), strict=True)
-            ]
-        )
+        self._owner = domain_order(mixture.array(self.domains), batches.sequences(steps))
         self._starts = np.zeros(len(self._owner), dtype=np.int64)
         for index, windows in self._windows.items():
             mine = self._owner == index

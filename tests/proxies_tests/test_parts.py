@@ -29,7 +29,7 @@ from proxies.pytorch.functions import cross_entropy, unit_scale
 from proxies.pytorch.optim import AdamW
 from proxies.pytorch.stack import ModelStack
 from proxies.training.checkpoint import Trunk, load_trunk, save_trunk, tokens_left, trunk_path
-from proxies.training.sampler import Sampler, Stretch, Windows, domain_order, validation_windows
+from proxies.training.sampler import Sampler, Windows, domain_order, validation_windows
 
 CPU = torch.device("cpu")
 SHAPE = ModelShape(depth=2, width=16, vocab_size=32, context=12)
@@ -170,7 +170,7 @@ def test_two_mixtures_see_a_domains_windows_in_the_same_order() -> None:
     tokens = {"a": np.arange(1000, dtype=np.uint16), "b": np.arange(1000, 2000, dtype=np.uint16)}
 
     def first_windows(weight: float) -> list[int]:
-        sampler = Sampler(tokens, [Stretch(Mixture({"a": weight, "b": 1 - weight}), 20)], 3, 10, Batches.constant(4))
+        sampler = Sampler(tokens, Mixture({"a": weight, "b": 1 - weight}), 3, 10, Batches.constant(4), 20)
         starts = sampler.sequences(0, 20)[:, 0]
         return [int(start) for start in starts if start < 1000]
 
