@@ -28,7 +28,7 @@ class Recipe:
     """How a proxy is trained, all decided before it starts.
 
     Attributes:
-        learning_rate: peak, for matrices of this width (the width rule is applied already).
+        learning_rate: peak at the base width; what a parameter takes at another is the engine's to work out.
         batches: sequences in a batch, by step.
         warmup_steps: linear warmup from zero.
         decay_fraction: share of a branch's tokens over which the rate falls linearly to zero.

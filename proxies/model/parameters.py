@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mixlab.runs.specs import Recipe
 from proxies.model.recipe import BASE_WIDTH
 
 Floats = NDArray[np.float32]
+Real = TypeVar("Real", np.float32, np.float64)
 
 EMBEDDING_STD = 0.3
 ROPE_BASE = 10_000.0
@@ -63,7 +65,7 @@ def initial_parameters(shape: ModelShape, seed: int) -> Floats:
     return np.concatenate([part.ravel() for part in parts])
 
 
-def unpacked(flat: Floats, shape: ModelShape) -> dict[str, Floats]:
+def unpacked(flat: NDArray[Real], shape: ModelShape) -> dict[str, NDArray[Real]]:
     """Views of one member's parameters, shape (P,), by name."""
     sizes = parameter_shapes(shape)
     ends = np.cumsum([math.prod(size) for size in sizes.values()])

@@ -230,12 +230,16 @@ class _Session:
             for spec in self.specs
         ]
 
+    def _sound(self) -> list[int]:
+        """The members that did not diverge."""
+        return [member for member, diverged in enumerate(self.diverged) if not diverged]
+
     def _save_models(self) -> None:
         """Keep the model of every member that did not diverge."""
         if self.checkpoints is None:
             return
         parameters = self.engine.state().parameters
-        for member in np.flatnonzero(~self.diverged):
+        for member in self._remaining():
             save_model(self.checkpoints, self.specs[member], parameters[member])
 
     def _save_trunks(self, trunk: State) -> None:
@@ -243,7 +247,7 @@ class _Session:
         if self.checkpoints is None:
             return
         seconds = self.earlier_seconds + time.perf_counter() - self.started
-        for member in np.flatnonzero(~self.diverged):
+        for member in self._remaining():
             state = State(*(values[member] for values in trunk))
             kept = Trunk(self.step, self.points[member], state, seconds, float(self.lowest[member]))
             save_trunk(self.checkpoints, self.specs[member], kept)

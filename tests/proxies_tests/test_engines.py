@@ -64,6 +64,8 @@ SHAPES = [
     ModelShape(3, 64, 61, 131),
     ModelShape(1, 8, 5, 9),
     ModelShape(2, 104, 300, 33),
+    ModelShape(3, 60, 257, 50, mlp_width=151),
+    ModelShape(2, 22, 31, 35, tied=True, mlp_width=37),
 ]
 
 

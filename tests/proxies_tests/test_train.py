@@ -16,10 +16,10 @@ from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.study.config import ProxyConfig
 from proxies.compute.compute import Compute, make_engine, resolve_compute
 from proxies.model.engine import State
+from proxies.training import train
 from proxies.training.checkpoint import load_model, load_trunk, trunk_path
 from proxies.training.evaluate import Evaluator
 from proxies.training.sampler import validation_windows
-from proxies.training import train
 from proxies.training.train import CorpusTokens, StoppedError, train_run, train_stack
 
 NATIVE = resolve_compute(ProxyConfig(device="cpu"))
@@ -105,7 +105,7 @@ def test_resume_equals_uninterrupted_bitwise(
 
 
 class Asked:
-    """A `should_stop` that says yes when it is asked for the `stop_at`-th time (never: 0), and counts how often it was."""
+    """A `should_stop` that counts how often it is asked, and says yes the `stop_at`-th time (0: never)."""
 
     def __init__(self, stop_at: int = 0) -> None:
         self.times, self._stop_at = 0, stop_at
@@ -243,7 +243,7 @@ def test_a_diverged_member_leaves_the_others_alone(texts: CorpusTokens, spec: Ru
 
 
 def test_runs_that_differ_in_shape_cannot_be_stacked(texts: CorpusTokens, spec: RunSpec) -> None:
-    with pytest.raises(ConfigError, match="equal in shape, tokens and recipe .* but got 2 runs of 2 kinds"):
+    with pytest.raises(ConfigError, match=r"equal in shape, tokens and recipe .* but got 2 runs of 2 kinds"):
         train_stack([spec, replace(spec, shape=replace(spec.shape, width=24))], texts)
     with pytest.raises(ConfigError, match="but got 0 runs"):
         train_stack([], texts)
