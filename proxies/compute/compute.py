@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal
 from mixlab.errors import ConfigError
 from mixlab.runs.specs import RunSpec
 from proxies.model.engine import Engine
-from proxies.native.build import NativeError, load_library
+from proxies.native.build import NativeError
 from proxies.native.engine import NativeEngine
+from proxies.native.library import load_library
 
 if TYPE_CHECKING:
     from mixlab.study.config import ProxyConfig

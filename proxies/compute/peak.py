@@ -6,7 +6,7 @@ import functools
 
 from proxies.compute.clock import seconds_of
 from proxies.compute.compute import Compute, use_one_thread
-from proxies.native.build import load_library
+from proxies.native.library import load_library
 
 PEAK_SIZE = {"cpu": 768, "cuda": 8192}  # rows and columns of the matrices that measure PyTorch's peak
 PEAK_ROUNDS = 100_000  # of products in registers, which measure the native engine's: a few milliseconds

@@ -1,24 +1,21 @@
-"""Compiles the native step with the machine's own C++ compiler, once, and loads it.
+"""Compiles the native step with the machine's own C++ compiler, once.
 
 The library is kept under the user's cache by the hash of all that decides it: sources, flags, compiler, processor.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-SOURCES = ("step.cpp", "gemm.h")
+SOURCES = ("step.cpp", "layers.h", "model.h", "vectors.h", "gemm.h")  # the first includes the others
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     "-std=c++17",
@@ -30,45 +27,19 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-LONGEST_SECONDS = 300
+LONGEST_SECONDS = 300  # of one compilation, which takes some ten seconds on an idle core
 
 
 class NativeError(Exception):
     """The native step cannot be had here; the message says why."""
 
 
-@dataclass(frozen=True)
-class Library:
-    """The loaded library.
-
-    Attributes:
-        functions: `mixlab_train`, `mixlab_score` and `mixlab_products`.
-        has_bf16: whether the processor multiplies bf16.
-    """
-
-    functions: ctypes.CDLL
-    has_bf16: bool
-
-
-@functools.cache
-def load_library() -> Library:
-    """The library, compiled where it is not yet.
+def compiled_library() -> Path:
+    """The library's file, compiled where there is none yet.
 
     Raises:
         NativeError: without a compiler, or where it fails.
     """
-    try:
-        functions = ctypes.CDLL(str(_compiled()))
-    except OSError as error:
-        raise NativeError(str(error)) from None
-    for function in (functions.mixlab_train, functions.mixlab_score, functions.mixlab_has_bf16):
-        function.restype = ctypes.c_int64
-    functions.mixlab_products.restype = ctypes.c_double
-    functions.mixlab_products.argtypes = ctypes.c_int64, ctypes.c_int64
-    return Library(functions, bool(functions.mixlab_has_bf16()))
-
-
-def _compiled() -> Path:
     compiler = _compiler()
     here = Path(__file__).parent
     version = _run([compiler, "--version"])

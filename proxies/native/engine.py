@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +12,7 @@ from mixlab.runs.specs import Recipe
 from proxies.model.engine import State
 from proxies.model.parameters import Floats, initial_parameters, peak_decays, peak_rates, rope_angles
 from proxies.model.recipe import ADAM_EPSILON
-from proxies.native.build import load_library
-
-
-class _Shape(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_int64) for name in ("depth", "width", "heads", "hidden", "vocabulary", "context", "tied")
-    ]
-
-
-class _Adam(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_double) for name in ("beta1", "beta2", "epsilon", "clip")]
+from proxies.native.library import Adam, Shape, load_library
 
 
 class NativeEngine:
@@ -40,17 +28,18 @@ class NativeEngine:
     device = "cpu"
 
     def __init__(self, shape: ModelShape, seeds: Sequence[int], recipes: Sequence[Recipe], bf16: bool) -> None:
-        self._library = load_library().functions
-        self._bf16 = ctypes.c_int64(bf16)
-        self._shape = _Shape(
-            shape.depth, shape.width, shape.heads, shape.hidden, shape.vocab_size, shape.context, shape.tied
-        )
+        self._functions = load_library().functions
+        self._bf16 = bf16
         self._context = shape.context
-        recipe = recipes[0]
-        self._adam = _Adam(recipe.beta1, recipe.beta2, ADAM_EPSILON, recipe.clip_norm)
-        self._rates, self._decays = peak_rates(shape, recipes), peak_decays(shape, recipes)
         angles = rope_angles(shape)
-        self._cosines, self._sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+        self._model = (
+            Shape(shape.depth, shape.width, shape.heads, shape.hidden, shape.vocab_size, shape.context, shape.tied),
+            np.cos(angles).astype(np.float32),
+            np.sin(angles).astype(np.float32),
+        )
+        recipe = recipes[0]
+        self._adam = Adam(recipe.beta1, recipe.beta2, ADAM_EPSILON, recipe.clip_norm)
+        self._rates, self._decays = peak_rates(shape, recipes), peak_decays(shape, recipes)
         parameters = np.stack([initial_parameters(shape, seed) for seed in seeds])
         self._state = State(parameters, np.zeros_like(parameters), np.zeros_like(parameters))
 
@@ -60,16 +49,17 @@ class NativeEngine:
         """See `Engine.train`."""
         losses = np.full((len(sequences), len(sizes)), np.nan, dtype=np.float32)
         batches = np.asarray(sizes, dtype=np.int64)
-        scales = np.asarray(factors, dtype=np.float64)
-        for member, text in enumerate(sequences):
-            if not np.isfinite(self._state.parameters[member]).all():
+        shares = np.asarray(factors, dtype=np.float64)
+        for member, text in enumerate(np.ascontiguousarray(sequences)):
+            parameters, first, second = (array[member] for array in self._state)
+            if not np.isfinite(parameters).all():
                 continue
-            self._call(
-                self._library.mixlab_train,
-                *(array[member] for array in self._state),
-                *(self._rates[member], self._decays[member], ctypes.byref(self._adam)),
-                *(np.ascontiguousarray(text), batches, scales),
-                *(ctypes.c_int64(len(sizes)), ctypes.c_int64(first_step), self._bf16, losses[member]),
+            rates = self._rates[member], self._decays[member]
+            work = text, batches, shares, len(sizes), first_step, self._bf16
+            _check(
+                self._functions.mixlab_train(
+                    *self._model, parameters, first, second, *rates, self._adam, *work, losses[member]
+                )
             )
         return losses
 
@@ -79,7 +69,7 @@ class NativeEngine:
         losses = np.empty((len(parameters), len(sequences), self._context), dtype=np.float32)
         text = np.ascontiguousarray(sequences)
         for member, out in zip(parameters, losses, strict=True):
-            self._call(self._library.mixlab_score, member, text, ctypes.c_int64(len(text)), out)
+            _check(self._functions.mixlab_score(*self._model, member, text, len(text), out))
         return losses
 
     def state(self) -> State:
@@ -95,16 +85,7 @@ class NativeEngine:
         """See `Engine.describe`."""
         return {}
 
-    def _call(self, function: Any, *arguments: Any) -> None:
-        if function(
-            ctypes.byref(self._shape), _pointer(self._cosines), _pointer(self._sines), *map(_pointer, arguments)
-        ):
-            raise MemoryError("the native step could not allocate its buffers")
 
-
-def _pointer(value: Any) -> Any:
-    """The address of an array's data; anything else as it is."""
-    if isinstance(value, np.ndarray):
-        assert value.flags.c_contiguous
-        return ctypes.c_void_p(value.ctypes.data)
-    return value
+def _check(failed: int) -> None:
+    if failed:
+        raise MemoryError("the native step could not allocate its buffers")

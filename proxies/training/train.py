@@ -230,7 +230,7 @@ class _Session:
             for spec in self.specs
         ]
 
-    def _sound(self) -> list[int]:
+    def _remaining(self) -> list[int]:
         """The members that did not diverge."""
         return [member for member, diverged in enumerate(self.diverged) if not diverged]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from mixlab.study.config import ProxyConfig
 from proxies.compute.compute import Compute, make_engine, resolve_compute
 from proxies.model.engine import Engine
 from proxies.model.parameters import unpacked
-from proxies.native.build import load_library
+from proxies.native.library import load_library
 from proxies.pytorch.engine import TorchEngine
 from proxies.pytorch.stack import ModelStack
 
@@ -186,8 +187,8 @@ def test_without_a_compiler_torch_trains_and_says_so(monkeypatch: pytest.MonkeyP
 
 @needs_native
 def test_the_library_is_compiled_once_by_many_processes(tmp_path: Path) -> None:
-    code = "from proxies.native.build import load_library; load_library()"
-    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    code = "from proxies.native.library import load_library; load_library()"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     processes = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert len(list((tmp_path / "mixlab").glob("*.so"))) == 1
