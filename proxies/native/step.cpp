@@ -13,15 +13,14 @@ struct Adam {
 
 namespace {
 
-constexpr long BLOCK = 4096;  // gradients whose squares are added up in single precision
 constexpr double CLIP_EPSILON = 1e-6;
 
 // One update of AdamW, as in proxies/model/reference.py; `step` counts from 0.
 void adamw(long count, float *parameters, float *first, float *second, const float *gradient, const float *rates,
            const float *decays, const Adam &adam, long step, double factor) {
-    double square = 0;
-    for (long from = 0; from < count; from += BLOCK) {
-        const long n = std::min(BLOCK, count - from);
+    double square = 0;  // of the norm, from sums of 4096 squares in single precision
+    for (long from = 0; from < count; from += 4096) {
+        const long n = std::min<long>(4096, count - from);
         square += dot(gradient + from, gradient + from, n);
     }
     const float clip = std::min(1.0, adam.clip / (std::sqrt(square) + CLIP_EPSILON));
