@@ -26,7 +26,9 @@ ASPECT = 24  # width per layer; small decoders are flat around it
 MIN_DEPTH = 2
 MLP_STEP = 8  # the family's SwiGLU widths are multiples of it
 NO_SUCH_SIZE = 0.5  # natural logarithm: a model that far from the wanted size (a factor of 1.6) is not of that size
-SAME_SIZE = 0.005  # of N: worth about .0015 nats where the part of the loss that N reduces is 1, far below seed noise
+SIZE_TOLERANCE = (
+    0.005  # of N: worth about .0015 nats where the part of the loss that N reduces is 1, far below seed noise
+)
 OTHER_PROPORTIONS = math.log(2)  # as far as `with_params` goes: twice or half the family's depth or SwiGLU width
 
 
@@ -133,7 +135,7 @@ class ModelShape:
     def with_params(cls, params: float, vocab_size: int, context: int, tied: bool = False) -> ModelShape:
         """A shape with as nearly `params` parameters in total as there is, for a model beside a ladder.
 
-        Of the shapes within `SAME_SIZE` of `params` it is that of the proportions nearest to the family's, since N
+        Of the shapes within `SIZE_TOLERANCE` of `params` it is that of the proportions nearest to the family's, since N
         predicts a loss within a family alone: widths between the ladder's come before another width of SwiGLU, and
         that before another depth. One step of the width is 2 V parameters, or 4 V if untied: where that is much of
         `params`, a model may be farther off by as much as half of it.
@@ -144,7 +146,7 @@ class ModelShape:
 
         def rank(shape: ModelShape) -> tuple[float, ...]:
             off, odd = abs(math.log(shape.params / params)), _disproportion(shape)
-            return (0, odd, off) if off <= SAME_SIZE else (1, off, odd)
+            return (0, odd, off) if off <= SIZE_TOLERANCE else (1, off, odd)
 
         return _checked(min(_around(params, vocab_size, context, tied), key=rank), params)
 

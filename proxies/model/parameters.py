@@ -20,8 +20,9 @@ from proxies.model.recipe import BASE_WIDTH
 Floats = NDArray[np.float32]
 Real = TypeVar("Real", np.float32, np.float64)
 
-EMBEDDING_STD = 0.3
-ROPE_BASE = 10_000.0
+EMBEDDING_STD = 0.3  # whatever the width, as muP asks of an input layer; the value is a choice, not measured
+ROPE_BASE = 10_000.0  # Su et al. 2021
+NORM_EPSILON = 1e-6  # of a norm's mean square
 
 
 def parameter_shapes(shape: ModelShape) -> dict[str, tuple[int, ...]]:

@@ -24,6 +24,7 @@ BASE_BATCH_TOKENS = 256  # after BASE_TOKENS
 BASE_TOKENS = 4e5
 WARMUP_SHARE = 0.1  # of the shortest branch
 ADAM_EPSILON = 1e-8
+CLIP_EPSILON = 1e-6  # added to the gradient's norm, as torch.nn.utils.clip_grad_norm_ does
 
 
 def batch_sequences(tokens: float, context: int) -> int:

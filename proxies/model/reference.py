@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe
-from proxies.model.parameters import initial_parameters, rope_angles, unpacked
-from proxies.model.recipe import ADAM_EPSILON, BASE_WIDTH
+from proxies.model.parameters import NORM_EPSILON, initial_parameters, rope_angles, unpacked
+from proxies.model.recipe import ADAM_EPSILON, BASE_WIDTH, CLIP_EPSILON
 
 Array = NDArray[np.float64]
 Named = dict[str, Array]
-
-NORM_EPSILON = 1e-6
-CLIP_EPSILON = 1e-6
 
 
 # Building blocks. Every one works on rows: the last dimension is a vector, those before it count vectors.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ class TorchEngine:
         self._optimizer = AdamW(self._stack.flat, shape, recipes, compile)
         self.device = torch.cuda.get_device_name() if device == "cuda" else device
         self._bf16 = bf16
-        self._members, self._sequences = len(seeds), 1 << 30  # in one pass
+        self._members, self._sequences = len(seeds), sys.maxsize  # at most in one pass
         self._cut = False
         self._compiled = WithFallback(self._compiled_pass(), self._eager_pass) if compile else None
         self._pass = self._compiled or self._eager_pass

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 
-EPSILON = 1e-6
+from proxies.model.parameters import NORM_EPSILON
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -40,7 +40,9 @@ class _UnitScale(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_()
+        inverse = (
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(NORM_EPSILON).rsqrt_()
+        )
         y = x * inverse
         ctx.save_for_backward(y, inverse)
         return y
@@ -63,5 +65,5 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def unit_scale(x: Tensor) -> Tensor:
     """`x` scaled to a root mean square of 1 over its last dimension (RMSNorm without gain, Zhang & Sennrich 2019)."""
     if torch.compiler.is_compiling():
-        return F.rms_norm(x, x.shape[-1:], eps=EPSILON)
+        return F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
     return _UnitScale.apply(x)

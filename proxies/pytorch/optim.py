@@ -15,7 +15,7 @@ from torch import Tensor
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe
 from proxies.model.parameters import peak_decays, peak_rates
-from proxies.model.recipe import ADAM_EPSILON
+from proxies.model.recipe import ADAM_EPSILON, CLIP_EPSILON
 from proxies.pytorch.compiled import WithFallback, compiled
 
 
@@ -62,7 +62,7 @@ class AdamW:
     def step(self, gradient: Tensor, scales: Tensor) -> None:
         """One update from `gradient`, shape (K, P); `scales` is a row of what `scales` gives."""
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        clip = (self._recipe.clip_norm / (norm + 1e-6)).clamp_(max=1.0)
+        clip = (self._recipe.clip_norm / (norm + CLIP_EPSILON)).clamp_(max=1.0)
         state, rates = (self._flat, self.first, self.second), (self._rate, self._decay)
         self._update(state, rates, gradient, clip, scales, (self._recipe.beta1, self._recipe.beta2))
 

@@ -1,4 +1,4 @@
-"""How surprising each document is to a proxy of the study: bits per byte over its tokens, and perplexity per token."""
+"""Perplexity per token and bits per byte of documents under a proxy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from mixlab.corpus.tokenizer import Tokenizer
 from proxies.model.engine import Engine
+from proxies.model.memory import SCORED_PER_PASS
 
-SEQUENCES = 16
+MOST_TOKENS = 4096  # of a document: what follows hardly changes its mean
+MOST_NATS = 100.0  # per token: exp() of more says nothing, and soon is too large for a float
 
 
 @dataclass(frozen=True)
-class Surprise:
-    """One document's score.
+class DocumentScore:
+    """Of one document.
 
     Attributes:
         perplexity: exp of the mean loss per token.
@@ -30,8 +32,8 @@ class Surprise:
 def document_windows(ids: NDArray[np.integer], end: int, context: int) -> NDArray[np.int32]:
     """A document's ids in windows of `context` + 1, shape (w, context + 1), padded with -1.
 
-    The end of a document stands before the first token, as it does in training, so that every token is predicted; each
-    window starts with the last token of the one before.
+    The token for the end of a document comes before the first one, as in training, so that every token is predicted;
+    each window starts with the last token of the one before.
     """
     tokens = np.concatenate([[end], ids.astype(np.int32)])
     starts = range(0, max(len(tokens) - 1, 1), context)
@@ -43,8 +45,8 @@ def document_windows(ids: NDArray[np.integer], end: int, context: int) -> NDArra
 
 
 def score_documents(
-    engine: Engine, context: int, tokenizer: Tokenizer, texts: Iterable[str], most_tokens: int = 4096
-) -> Iterator[Surprise]:
+    engine: Engine, context: int, tokenizer: Tokenizer, texts: Iterable[str], most_tokens: int = MOST_TOKENS
+) -> Iterator[DocumentScore]:
     """Score documents in their order, by their first `most_tokens` tokens.
 
     Args:
@@ -58,14 +60,14 @@ def score_documents(
     for text in texts:
         ids = np.asarray(tokenizer.encode(text)[:most_tokens])
         waiting.append(document_windows(ids, tokenizer.end_of_document, context))
-        if sum(len(windows) for windows in waiting) >= SEQUENCES:
+        if sum(len(windows) for windows in waiting) >= SCORED_PER_PASS:
             yield from _score(engine, waiting, lengths)
             waiting = []
     if waiting:
         yield from _score(engine, waiting, lengths)
 
 
-def _score(engine: Engine, documents: list[NDArray[np.int32]], lengths: NDArray[np.int32]) -> Iterator[Surprise]:
+def _score(engine: Engine, documents: list[NDArray[np.int32]], lengths: NDArray[np.int32]) -> Iterator[DocumentScore]:
     windows = np.concatenate(documents)
     # A causal model's losses do not depend on what follows, so any token will do as padding.
     losses = engine.score(np.maximum(windows, 0))[0].astype(np.float64)
@@ -77,4 +79,4 @@ def _score(engine: Engine, documents: list[NDArray[np.int32]], lengths: NDArray[
     sizes = np.where(real, lengths[np.maximum(windows[:, 1:], 0)], 0).sum(axis=1)
     volume = np.bincount(owner, weights=sizes, minlength=count)
     for loss, length, size in zip(nats, np.maximum(tokens, 1), np.maximum(volume, 1), strict=True):
-        yield Surprise(float(np.exp(min(loss / length, 100.0))), float(loss / size / np.log(2)))
+        yield DocumentScore(float(np.exp(min(loss / length, MOST_NATS))), float(loss / size / np.log(2)))

@@ -11,7 +11,7 @@ import pytest
 from mixlab.errors import ConfigError
 from mixlab.runs.cost import FlopsPerToken
 from mixlab.runs.flops import six_nd, training_flops
-from mixlab.runs.shapes import LADDER_STEP, MOST_HEAD_WIDTH, SAME_SIZE, ModelShape, ladder
+from mixlab.runs.shapes import LADDER_STEP, MOST_HEAD_WIDTH, SIZE_TOLERANCE, ModelShape, ladder
 from mixlab.search.size import minimise_size
 
 
@@ -51,7 +51,7 @@ def test_there_is_a_shape_of_very_nearly_any_size(vocab_size: int, tied: bool) -
     one_width = 2 * vocab_size * (1 if tied else 2)  # parameters of the embeddings that a step of the width adds
     for size in np.geomspace(max(20e3, 8 * one_width), 1e8, 60):
         shape = ModelShape.with_params(size, vocab_size, 128, tied)
-        assert abs(math.log(shape.params / size)) <= max(SAME_SIZE, one_width / 2 / size)
+        assert abs(math.log(shape.params / size)) <= max(SIZE_TOLERANCE, one_width / 2 / size)
         family = ModelShape.of_width(shape.width, vocab_size, 128, tied)
         assert 1 / 2 <= shape.depth / family.depth <= 2
         assert 0.49 <= shape.hidden / family.hidden <= 2.01
