@@ -26,9 +26,7 @@ ASPECT = 24  # width per layer; small decoders are flat around it
 MIN_DEPTH = 2
 MLP_STEP = 8  # the family's SwiGLU widths are multiples of it
 NO_SUCH_SIZE = 0.5  # natural logarithm: a model that far from the wanted size (a factor of 1.6) is not of that size
-SIZE_TOLERANCE = (
-    0.005  # of N: worth about .0015 nats where the part of the loss that N reduces is 1, far below seed noise
-)
+SIZE_TOLERANCE = 0.005  # of N: in a loss some .0015 nats at most, far less than seeds differ by
 OTHER_PROPORTIONS = math.log(2)  # as far as `with_params` goes: twice or half the family's depth or SwiGLU width
 
 

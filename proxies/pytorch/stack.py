@@ -19,7 +19,7 @@ from mixlab.runs.shapes import ModelShape
 from proxies.model.parameters import Floats, parameter_shapes, rope_angles
 from proxies.pytorch.functions import cross_entropy, unit_scale
 
-BLOCK = ("attention_norm", "qkv", "attention_out", "mlp_norm", "mlp_in", "mlp_out")
+LAYER = ("attention_norm", "qkv", "attention_out", "mlp_norm", "mlp_in", "mlp_out")
 
 
 def named(flat: Tensor, shape: ModelShape) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ class ModelStack:
         x = F.embedding(tokens + self._offsets[:K], p["embed"].flatten(0, 1)).view(K, B * T, shape.width)
         cos, sin = (table[:T] for table in self._rope)
         for layer in range(shape.depth):
-            block = {name: p[f"layers.{layer}.{name}"] for name in BLOCK}
+            block = {name: p[f"layers.{layer}.{name}"] for name in LAYER}
             x = x + self._attention(x, block, (K, B, T), cos, sin)
             x = x + _mlp(x, block)
         x = _norm(x, p["final_norm"])
