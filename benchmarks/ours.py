@@ -14,7 +14,7 @@ from setting import spec_of
 
 from mixlab.corpus.inventory import Inventory
 from mixlab.study.config import ProxyConfig
-from proxies.compute.compute import resolve_compute
+from proxies.backend.choice import choose_backend
 from sweeps.executors.base import Finished
 from sweeps.executors.local import LocalExecutor
 
@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     fingerprint = Inventory.load(options.corpus).fingerprint
     specs = [spec_of(options.size, options.tokens, options.batch, seed, fingerprint) for seed in range(options.runs)]
-    executor = LocalExecutor(options.corpus, os.cpu_count() or 1, resolve_compute(ProxyConfig(device="cpu")))
+    executor = LocalExecutor(options.corpus, os.cpu_count() or 1, choose_backend(ProxyConfig(device="cpu")))
     events = executor.run([(spec,) for spec in specs])
     records = [record for event in events if isinstance(event, Finished) for record in event.records]
     print(json.dumps([record.points[-1].losses["text"] for record in records]))

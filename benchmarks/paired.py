@@ -20,7 +20,7 @@ import numpy as np
 from mixlab.mixture import Mixture
 from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
-from proxies.compute.compute import resolve_compute, use_one_thread
+from proxies.backend.choice import choose_backend, use_one_thread
 from proxies.training.sampler import Sampler
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
@@ -38,8 +38,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = StudyFolder.open(options.study)
     study, texts = open_plan(folder), open_texts(folder.corpus)
-    compute = resolve_compute(study.config.proxies)
-    use_one_thread(compute)
+    backend = choose_backend(study.config.proxies)
+    use_one_thread(backend)
     tokens = [int(parse_quantity(count)) for count in options.tokens]
     weights, shape = study.config.objective_weights, study.shapes[options.size]
     proportional, uniform = study.space.proportional(tokens[-1]), study.space.uniform(tokens[-1])
@@ -49,7 +49,7 @@ def main() -> None:
     for seed in range(options.seeds):
         specs = [study.spec_at(mixture, shape, tokens, FIRST_STREAM + seed) for mixture in mixtures]
         started = time.perf_counter()
-        for row, record in zip(losses[:, seed], train_stack(specs, texts, compute), strict=True):
+        for row, record in zip(losses[:, seed], train_stack(specs, texts, backend), strict=True):
             row[:] = [sum(w * point.losses[name] for name, w in weights.items()) for point in record.points]
         seconds = time.perf_counter() - started
     print(

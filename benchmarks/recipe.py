@@ -23,7 +23,7 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
-from proxies.compute.compute import resolve_compute, use_one_thread
+from proxies.backend.choice import choose_backend, use_one_thread
 from proxies.model.recipe import BASE_LEARNING_RATE, WARMUP_SHARE, growing_batches
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
@@ -60,8 +60,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = StudyFolder.open(options.study)
     study, texts = open_plan(folder), open_texts(folder.corpus)
-    compute = resolve_compute(study.config.proxies)
-    use_one_thread(compute)
+    backend = choose_backend(study.config.proxies)
+    use_one_thread(backend)
     tokens = [int(parse_quantity(count)) for count in options.tokens]
     weights = study.config.objective_weights
     rates = sorted({*options.rates, BASE_LEARNING_RATE})
@@ -70,7 +70,7 @@ def main() -> None:
     for size, shape in enumerate(study.shapes):
         losses: dict[tuple[str, float], list[list[float]]] = defaultdict(list)
         for batch in options.batches:
-            for record in train_stack(specs_of(study, size, batch, rates, options.seeds, tokens), texts, compute):
+            for record in train_stack(specs_of(study, size, batch, rates, options.seeds, tokens), texts, backend):
                 curve = [sum(w * point.losses[name] for name, w in weights.items()) for point in record.points]
                 curve += [float("nan")] * (len(tokens) - len(curve))  # diverged
                 losses[batch, record.spec.recipe.learning_rate].append(curve)

@@ -36,10 +36,9 @@ from setting import CONTEXT, VOCABULARY, spec_of
 from mixlab.runs.flops import training_flops
 from mixlab.study.config import ProxyConfig
 from mixlab.units import parse_quantity
-from proxies.compute.compute import Compute, make_engine, resolve_compute
-from proxies.compute.peak import peak_flops
-from proxies.compute.rate import measure_rate
-from proxies.compute.stacking import stack_limit
+from proxies.backend.choice import Backend, choose_backend, make_engine
+from proxies.backend.speed import measure_rate, peak_flops
+from proxies.backend.stacking import stack_limit
 
 T = TypeVar("T")
 
@@ -53,11 +52,11 @@ CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the longest budget
 def steps(options: argparse.Namespace) -> None:
     """CPU time of a step by engine, one thread; rounds alternate so that a noisy machine disturbs all alike."""
     torch.set_num_threads(1)
-    best = resolve_compute(ProxyConfig(device="cpu"))
-    computes = {"torch": Compute("cpu", "torch", "fp32"), "native": replace(best, precision="fp32")}
+    best = choose_backend(ProxyConfig(device="cpu"))
+    backends = {"torch": Backend("cpu", "torch", "fp32"), "native": replace(best, precision="fp32")}
     if best.precision == "bf16":
-        computes["bf16"] = best
-    print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>13}  " + "".join(f"{name:>20}" for name in computes))
+        backends["bf16"] = best
+    print(f"{'params':>9} {'batch':>5} {'plain GFLOP/s':>13}  " + "".join(f"{name:>20}" for name in backends))
     for size in options.sizes:
         for batch in options.batches:
             spec = spec_of(size, [1e6], batch)
@@ -66,8 +65,8 @@ def steps(options: argparse.Namespace) -> None:
             works: dict[str, Callable[[int], object]] = {
                 "plain": lambda n, s=plain_step, t=text: [s(t, 1.0) for _ in range(n)]
             }
-            for name, compute in computes.items():
-                engine, rows = make_engine(compute, [spec]), tokens[None].astype(np.int32)
+            for name, backend in backends.items():
+                engine, rows = make_engine(backend, [spec]), tokens[None].astype(np.int32)
                 works[name] = lambda n, e=engine, r=rows, b=batch: e.train(np.tile(r, (1, n, 1)), [b] * n, [1.0] * n, 0)
             times = np.array([[cpu_seconds(work) for work in works.values()] for _ in range(options.rounds)])
             ratio = times[:, :1] / times[:, 1:]
@@ -174,7 +173,7 @@ def processes(
 def cuda(options: argparse.Namespace) -> None:
     """Whether compiled and stacked steps come to the same losses, and how fast each is."""
     end = time.perf_counter() + 60 * options.minutes
-    eager = resolve_compute(ProxyConfig(device=options.device, engine="torch", compile="off"))
+    eager = choose_backend(ProxyConfig(device=options.device, engine="torch", compile="off"))
     card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU, one thread"
     print(f"{card}, PyTorch {torch.__version__}: peak {peak_flops(eager):.3g} FLOP/s ({eager.precision})", flush=True)
     for precision in dict.fromkeys(("fp32", eager.precision)):
@@ -188,13 +187,13 @@ def cuda(options: argparse.Namespace) -> None:
         rates: list[float] = []
         for members in dict.fromkeys((1,) if alone else (1, stack_limit(spec, eager))):
             pair: list[float] = []
-            for compute in (eager, replace(eager, compile=True)):
-                how = f"{size:>5} {members:>7} {'compiled' if compute.compile else 'eager':>9}"
+            for backend in (eager, replace(eager, compile=True)):
+                how = f"{size:>5} {members:>7} {'compiled' if backend.compile else 'eager':>9}"
                 if time.perf_counter() > end:
                     print(how, f"  left out: {options.minutes:g} minutes are over")
                     return
-                ready, _ = timed(lambda s=spec, c=compute, m=members: measure_rate(s, c, 0.0, m))
-                pair.append(measure_rate(spec, compute, 2.0, members))
+                ready, _ = timed(lambda s=spec, c=backend, m=members: measure_rate(s, c, 0.0, m))
+                pair.append(measure_rate(spec, backend, 2.0, members))
                 rates.append(pair[-1])
                 print(
                     f"{how}   {pair[-1]:>6.3g}{pair[-1] / peak_flops(eager):>6.1%}{pair[-1] / pair[0]:>11.2f}"
@@ -203,14 +202,14 @@ def cuda(options: argparse.Namespace) -> None:
                 )
 
 
-def agreement(size: str, batch: int, eager: Compute, members: int = 4, count: int = 20) -> None:
+def agreement(size: str, batch: int, eager: Backend, members: int = 4, count: int = 20) -> None:
     """The largest relative difference of losses over the first steps, beside eager stacks of `members`."""
     specs = [spec_of(size, [1e7], batch, seed) for seed in range(members)]
     rng = np.random.default_rng(0)
     text = rng.integers(VOCABULARY, size=(members, count * batch, CONTEXT + 1)).astype(np.int32)
 
-    def losses(compute: Compute, first: int, last: int) -> tuple[np.ndarray, str]:
-        engine = make_engine(compute, specs[first:last])
+    def losses(backend: Backend, first: int, last: int) -> tuple[np.ndarray, str]:
+        engine = make_engine(backend, specs[first:last])
         return engine.train(text[first:last], [batch] * count, [1.0] * count, 0), engine.describe()["compile"]
 
     expected, _ = losses(eager, 0, members)

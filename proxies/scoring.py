@@ -13,7 +13,7 @@ from mixlab.corpus.tokenizer import TOKENIZER_FILE, load_tokenizer
 from mixlab.errors import ConfigError, CorpusError, did_you_mean
 from mixlab.runs.flops import training_flops
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import make_engine, resolve_compute
+from proxies.backend.choice import choose_backend, make_engine
 from proxies.model.engine import State
 from proxies.training.checkpoint import load_model
 from proxies.training.perplexity import score_documents
@@ -54,7 +54,7 @@ def score_study(folder: StudyFolder, checkpoint: Path, domains: Sequence[str], m
             f"{checkpoint} has {spec.shape.vocab_size:,} token ids, but the study's tokenizer {tokenizer.vocab_size:,}",
             "name a checkpoint of this study, or `mixlab sweep` it again",
         )
-    engine = make_engine(resolve_compute(folder.config.proxies), [spec])
+    engine = make_engine(choose_backend(folder.config.proxies), [spec])
     unused = np.zeros_like(parameters)
     engine.restore(State(parameters[None], unused[None], unused[None]))
     ids: list[str] = []

@@ -17,8 +17,8 @@ from mixlab.commands.options import QUANTITY, json_option, print_json, say
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from mixlab.units import format_flops, format_quantity, format_seconds
-from proxies.compute.compute import Compute, resolve_compute
-from proxies.compute.rate import measure_rate
+from proxies.backend.choice import Backend, choose_backend
+from proxies.backend.speed import measure_rate
 from proxies.training.checkpoint import kept_bytes
 from sweeps.driver import first_specs, open_plan, run_sweep, worker_count
 from sweeps.executors.base import Executor
@@ -34,11 +34,11 @@ SOME_FAILED = 3
 
 def _local(folder: StudyFolder, study: Plan, workers: int | None) -> Executor:
     """Worker processes of this machine: one per core, or one on a GPU."""
-    compute = resolve_compute(study.config.proxies)
-    if compute.note:
-        say(f"note: {compute.note}")
-    count = 1 if compute.device == "cuda" else worker_count(study, workers)
-    return LocalExecutor(folder.corpus, count, compute, folder.checkpoints)
+    backend = choose_backend(study.config.proxies)
+    if backend.note:
+        say(f"note: {backend.note}")
+    count = 1 if backend.device == "cuda" else worker_count(study, workers)
+    return LocalExecutor(folder.corpus, count, backend, folder.checkpoints)
 
 
 EXECUTORS: dict[str, Callable[[StudyFolder, Plan, int | None], Executor]] = {"local": _local}
@@ -129,10 +129,10 @@ def _plan(folder: StudyFolder, study: Plan, workers: int) -> dict[str, Any]:
         say(f"warning: {warning}")
     done = [spec for spec in specs if spec.run_id in records and records[spec.run_id].status != "failed"]
     left = [spec for spec in specs if spec not in done]
-    compute = resolve_compute(study.config.proxies)
-    workers = 1 if compute.device == "cuda" else workers
+    backend = choose_backend(study.config.proxies)
+    workers = 1 if backend.device == "cuda" else workers
     flops = {spec: flops_left((spec,), folder.checkpoints) for spec in left}
-    seconds = _expected_seconds(study, flops, workers, compute)
+    seconds = _expected_seconds(study, flops, workers, backend)
     checkpoint_bytes, free = sum(kept_bytes(spec) for spec in left), shutil.disk_usage(folder.root).free
     if checkpoint_bytes > free:
         say(
@@ -153,17 +153,17 @@ def _plan(folder: StudyFolder, study: Plan, workers: int) -> dict[str, Any]:
         "flops_left": sum(flops.values()),
         "checkpoint_bytes": checkpoint_bytes,
         "workers": workers,
-        "device": compute.device,
-        "engine": compute.engine,
-        "precision": compute.precision,
-        "compile": compute.compile,
+        "device": backend.device,
+        "engine": backend.engine,
+        "precision": backend.precision,
+        "compile": backend.compile,
         "seconds_left": seconds,
         "later_rounds": study.config.sweep.rounds - 1,
         "failures": failures,
     }
 
 
-def _expected_seconds(study: Plan, flops: Mapping[RunSpec, float], workers: int, compute: Compute) -> float:
+def _expected_seconds(study: Plan, flops: Mapping[RunSpec, float], workers: int, backend: Backend) -> float:
     """Training of so many FLOPs, and evaluation, from a short measurement of each shape with all workers."""
     if not flops:
         return 0.0
@@ -171,7 +171,7 @@ def _expected_seconds(study: Plan, flops: Mapping[RunSpec, float], workers: int,
     # Processes that share caches and memory are slower than one alone.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         tried = {
-            shape: [pool.submit(measure_rate, spec, compute) for _ in range(workers)]
+            shape: [pool.submit(measure_rate, spec, backend) for _ in range(workers)]
             for shape, spec in examples.items()
         }
         rates = {shape: sum(future.result() for future in futures) for shape, futures in tried.items()}

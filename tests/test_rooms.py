@@ -21,7 +21,7 @@ MAY_IMPORT = {
 MOST_FILES = 18  # in a folder, that a page can describe it
 # library -> the places (path prefixes) that may import it
 HOMES = {
-    "torch": ("proxies/pytorch/", "proxies/compute/"),
+    "torch": ("proxies/pytorch/", "proxies/backend/"),
     "safetensors": ("proxies/", "mixlab/corpus/"),
     "optuna": ("sweeps/",),
     "wandb": ("sweeps/",),
@@ -164,8 +164,8 @@ def test_the_native_engine_needs_no_torch() -> None:
         "import sys\n"
         "import sweeps.commands, proxies.commands, proxies.training.train, proxies.training.texts\n"
         "from mixlab.study.config import ProxyConfig\n"
-        "from proxies.compute.compute import resolve_compute\n"
-        "compute = resolve_compute(ProxyConfig(device='cpu'))\n"
-        "sys.exit(compute.engine == 'native' and 'torch' in sys.modules)\n"
+        "from proxies.backend.choice import choose_backend\n"
+        "backend = choose_backend(ProxyConfig(device='cpu'))\n"
+        "sys.exit(backend.engine == 'native' and 'torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mixlab.errors import ConfigError
 from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import Point, RunRecord, RunSpec
-from proxies.compute.compute import Compute, make_engine
-from proxies.compute.peak import peak_flops
+from proxies.backend.choice import Backend, make_engine
+from proxies.backend.speed import peak_flops
 from proxies.model.engine import State
 from proxies.model.schedule import branch_factor, trunk_factor
 from proxies.training.checkpoint import Trunk, load_trunk, save_model, save_trunk
@@ -50,19 +50,19 @@ class CorpusTokens:
 def train_run(
     spec: RunSpec,
     texts: CorpusTokens,
-    compute: Compute | None = None,
+    backend: Backend | None = None,
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> RunRecord:
     """Train one run; see `train_stack`."""
-    return train_stack([spec], texts, compute, checkpoints, progress, should_stop)[0]
+    return train_stack([spec], texts, backend, checkpoints, progress, should_stop)[0]
 
 
 def train_stack(
     specs: Sequence[RunSpec],
     texts: CorpusTokens,
-    compute: Compute | None = None,
+    backend: Backend | None = None,
     checkpoints: Path | None = None,
     progress: Progress | None = None,
     should_stop: ShouldStop | None = None,
@@ -72,7 +72,7 @@ def train_stack(
     Args:
         specs: equal in shape, token counts, batch and schedule.
         texts: the prepared corpus.
-        compute: device, engine and precision (default: PyTorch on the CPU).
+        backend: device, engine and precision (default: PyTorch on the CPU).
         checkpoints: folder for the trunk of every run, to resume and to extend it, and for the finished models.
         progress: called with the number of tokens that each member has just processed.
         should_stop: asked before every chunk of steps, which takes a fraction of a second; an evaluation is finished
@@ -88,16 +88,16 @@ def train_stack(
         SweepError: when one of them does not fit into memory.
     """
     _check_stackable(specs)
-    compute = compute or Compute()
+    backend = backend or Backend()
     started = time.perf_counter()
-    session = _Session(specs, texts, compute, checkpoints, progress, should_stop)
+    session = _Session(specs, texts, backend, checkpoints, progress, should_stop)
     session.run()
     seconds = time.perf_counter() - started + session.earlier_seconds
     environment = {
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "engine": compute.engine,
-        "precision": compute.precision,
+        "engine": backend.engine,
+        "precision": backend.precision,
         **session.engine.describe(),
     }
     return [
@@ -107,7 +107,7 @@ def train_stack(
             points=tuple(session.points[member].values()),
             wall_seconds=seconds / len(specs),
             device=session.engine.device,
-            peak_flops=peak_flops(compute),
+            peak_flops=peak_flops(backend),
             environment=environment,
         )
         for member, spec in enumerate(specs)
@@ -121,7 +121,7 @@ class _Session:
         self,
         specs: Sequence[RunSpec],
         texts: CorpusTokens,
-        compute: Compute,
+        backend: Backend,
         checkpoints: Path | None,
         progress: Progress | None,
         should_stop: ShouldStop | None,
@@ -130,7 +130,7 @@ class _Session:
         self.lead = specs[0]
         self.recipe = self.lead.recipe
         self.checkpoints, self.progress, self.should_stop = checkpoints, progress, should_stop
-        self.engine = make_engine(compute, specs)
+        self.engine = make_engine(backend, specs)
         windows = validation_windows(texts.validation, self.lead.shape.context, self.lead.eval_tokens)
         self.evaluate = Evaluator(windows, texts.token_bytes)
         self.points: list[dict[int, Point]] = [{} for _ in specs]

@@ -22,8 +22,8 @@ from pathlib import Path
 from mixlab.errors import MixlabError
 from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunRecord, RunSpec
-from proxies.compute.compute import Compute, use_one_thread
-from proxies.compute.stacking import stack_limit
+from proxies.backend.choice import Backend, use_one_thread
+from proxies.backend.stacking import stack_limit
 from proxies.training.checkpoint import tokens_left
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
 
@@ -45,16 +45,16 @@ class LocalExecutor:
     Args:
         corpus: the prepared corpus.
         workers: how many processes.
-        compute: device, engine and precision.
+        backend: device, engine and precision.
         checkpoints: folder for checkpoints, or None to keep none.
     """
 
-    def __init__(self, corpus: Path, workers: int, compute: Compute, checkpoints: Path | None = None) -> None:
-        self._corpus, self._count, self._compute, self._checkpoints = corpus, workers, compute, checkpoints
+    def __init__(self, corpus: Path, workers: int, backend: Backend, checkpoints: Path | None = None) -> None:
+        self._corpus, self._count, self._backend, self._checkpoints = corpus, workers, backend, checkpoints
 
     def stack_limit(self, spec: RunSpec) -> int:
         """See `Executor.stack_limit`."""
-        return stack_limit(spec, self._compute)
+        return stack_limit(spec, self._backend)
 
     def flops_left(self, job: Job) -> float:
         """See `Executor.flops_left`."""
@@ -107,7 +107,7 @@ class LocalExecutor:
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (theirs, self._corpus, self._compute, self._checkpoints)
+        arguments = (theirs, self._corpus, self._backend, self._checkpoints)
         process = context.Process(target=_work, args=arguments, daemon=True, name="mixlab-worker")
         with _environment(ONE_THREAD):
             process.start()
@@ -147,20 +147,20 @@ def flops_left(job: Job, checkpoints: Path | None) -> float:
     return sum(training_flops(spec.shape, tokens) for spec in job)
 
 
-def _work(pipe: Connection, corpus: Path, compute: Compute, checkpoints: Path | None) -> None:
+def _work(pipe: Connection, corpus: Path, backend: Backend, checkpoints: Path | None) -> None:
     """A worker's life: open the corpus once, then train what comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
     from proxies.training.texts import open_texts
     from proxies.training.train import train_stack
 
-    use_one_thread(compute)
+    use_one_thread(backend)
     try:
         texts = open_texts(corpus)
         while True:
             job: Job = pipe.recv()
             report = _Reporter(pipe)
             try:
-                pipe.send(("done", train_stack(job, texts, compute, checkpoints, report)))
+                pipe.send(("done", train_stack(job, texts, backend, checkpoints, report)))
             except MixlabError as error:
                 pipe.send(("error", f"{error.message} ({error.hint})" if error.hint else error.message))
             except (EOFError, BrokenPipeError):

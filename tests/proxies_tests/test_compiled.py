@@ -20,15 +20,15 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
 from mixlab.study.config import ProxyConfig
-from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.model.engine import Engine
 from proxies.model.parameters import Floats
 from proxies.pytorch.engine import TorchEngine
 from proxies.pytorch.stack import ModelStack
 from proxies.training.train import CorpusTokens, train_run
 
-EAGER = Compute("cpu", "torch", "fp32")
-COMPILED = resolve_compute(ProxyConfig(device="cpu", engine="torch", compile="on"))
+EAGER = Backend("cpu", "torch", "fp32")
+COMPILED = choose_backend(ProxyConfig(device="cpu", engine="torch", compile="on"))
 SHAPE = ModelShape(1, 16, 11, 6)
 SIZES = (1, 2, 4, 4, 8, 3)
 MEMBERS = 2
@@ -60,9 +60,9 @@ def train(engine: Engine, sizes: tuple[int, ...] = SIZES, members: int = MEMBERS
     return engine.train(rows, sizes, [1 / (1 + step) for step in range(len(sizes))], 0)
 
 
-def agree(compute: Compute) -> Engine:
+def agree(backend: Backend) -> Engine:
     """Check that both ways come to the same losses and state; returns the compiled engine."""
-    eager, compiled = make_engine(EAGER, specs_of()), make_engine(compute, specs_of())
+    eager, compiled = make_engine(EAGER, specs_of()), make_engine(backend, specs_of())
     assert train(compiled) == pytest.approx(train(eager), rel=1e-5)
     for ours, theirs in zip(compiled.state(), eager.state(), strict=True):
         assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
@@ -73,14 +73,14 @@ def test_the_setting_is_resolved() -> None:
     assert replace(EAGER, compile=True) == COMPILED
     assert str(COMPILED) == "cpu, torch engine, fp32, compiled"
     for value in ("auto", "off"):
-        assert not resolve_compute(ProxyConfig(device="cpu", engine="torch", compile=value)).compile
+        assert not choose_backend(ProxyConfig(device="cpu", engine="torch", compile=value)).compile
     assert make_engine(EAGER, specs_of()).describe()["compile"] == "off"
 
 
-@pytest.mark.skipif(resolve_compute(ProxyConfig(device="cpu")).engine != "native", reason="no native engine")
+@pytest.mark.skipif(choose_backend(ProxyConfig(device="cpu")).engine != "native", reason="no native engine")
 def test_the_native_engine_is_not_compiled_again() -> None:
     with pytest.raises(ConfigError, match=r"proxies\.compile is on, which is for PyTorch"):
-        resolve_compute(ProxyConfig(device="cpu", compile="on"))
+        choose_backend(ProxyConfig(device="cpu", compile="on"))
 
 
 @pytest.mark.usefixtures("traced")

@@ -20,16 +20,16 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
 from mixlab.study.config import ProxyConfig
-from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.model.engine import Engine
 from proxies.model.parameters import unpacked
 from proxies.native.library import load_library
 from proxies.pytorch.engine import TorchEngine
 from proxies.pytorch.stack import ModelStack
 
-NATIVE = resolve_compute(ProxyConfig(device="cpu"))
+NATIVE = choose_backend(ProxyConfig(device="cpu"))
 needs_native = pytest.mark.skipif(NATIVE.engine != "native", reason=NATIVE.note)
-PLAIN = Compute("cpu", "torch", "fp32")
+PLAIN = Backend("cpu", "torch", "fp32")
 STEPS = 30
 
 
@@ -74,7 +74,7 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_native_step_is_torchs_step(shape: ModelShape) -> None:
     spec, sequences = spec_of(shape), text(shape, 2 * STEPS)
-    plain, native = make_engine(PLAIN, [spec]), make_engine(Compute("cpu", "native", "fp32"), [spec])
+    plain, native = make_engine(PLAIN, [spec]), make_engine(Backend("cpu", "native", "fp32"), [spec])
     assert np.array_equal(plain.state().parameters, native.state().parameters)
     expected, found = run(plain, sequences), run(native, sequences)
     assert expected[-1] < expected[0] - 0.1
@@ -89,7 +89,7 @@ def test_the_native_step_is_torchs_step(shape: ModelShape) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_native_gradient_is_torchs_gradient(shape: ModelShape) -> None:
     spec, sequences = spec_of(shape), text(shape, 2)
-    plain, native = make_engine(PLAIN, [spec]), make_engine(Compute("cpu", "native", "fp32"), [spec])
+    plain, native = make_engine(PLAIN, [spec]), make_engine(Backend("cpu", "native", "fp32"), [spec])
     # After one step at rate zero the first moment is a tenth of the clipped gradient.
     for engine in (plain, native):
         engine.train(sequences[None], [2], [0.0], 0)
@@ -106,7 +106,7 @@ def test_the_gradient_in_bf16_is_near_that_in_fp32(shape: ModelShape) -> None:
     spec, sequences = spec_of(shape), text(shape, 2)
     moments = []
     for precision in ("fp32", "bf16"):
-        engine = make_engine(Compute("cpu", "native", precision), [spec])  # type: ignore[arg-type]
+        engine = make_engine(Backend("cpu", "native", precision), [spec])  # type: ignore[arg-type]
         engine.train(sequences[None], [2], [0.0], 0)
         moments.append(unpacked(engine.state().first[0], shape))
     for name, exact in moments[0].items():
@@ -118,7 +118,7 @@ def test_bf16_trains_to_the_same_loss() -> None:
     shape = ModelShape(2, 64, 64, 64)
     spec, sequences = spec_of(shape), text(shape, 400)
     exact, rounded = (
-        run(make_engine(Compute("cpu", "native", precision), [spec]), sequences, (200,))
+        run(make_engine(Backend("cpu", "native", precision), [spec]), sequences, (200,))
         for precision in ("fp32", "bf16")
     )
     assert exact[-50:].mean() < exact[0] / 2
@@ -132,20 +132,20 @@ def test_bf16_trains_to_the_same_loss() -> None:
 def test_how_steps_are_handed_over_changes_nothing(precision: str) -> None:
     shape = SHAPES[0]
     spec, sequences = spec_of(shape), text(shape, 2 * STEPS)
-    once = run(make_engine(Compute("cpu", "native", precision), [spec]), sequences)  # type: ignore[arg-type]
-    parts = run(make_engine(Compute("cpu", "native", precision), [spec]), sequences, (1, 7, 22))  # type: ignore[arg-type]
+    once = run(make_engine(Backend("cpu", "native", precision), [spec]), sequences)  # type: ignore[arg-type]
+    parts = run(make_engine(Backend("cpu", "native", precision), [spec]), sequences, (1, 7, 22))  # type: ignore[arg-type]
     assert np.array_equal(once, parts)
 
 
-@pytest.mark.parametrize("computes", [PLAIN, NATIVE], ids=str)
-def test_members_equal_lone_runs_over_200_steps(computes: Compute) -> None:
+@pytest.mark.parametrize("backends", [PLAIN, NATIVE], ids=str)
+def test_members_equal_lone_runs_over_200_steps(backends: Backend) -> None:
     shape = ModelShape(2, 24, 40, 16)
     specs = [replace(spec_of(shape), seed=seed) for seed in range(3)]
     texts = np.stack([text(shape, 400, seed) for seed in range(3)])
-    together = make_engine(computes, specs).train(texts, [2] * 200, [1.0] * 200, 0)
+    together = make_engine(backends, specs).train(texts, [2] * 200, [1.0] * 200, 0)
     for member, spec in enumerate(specs):
-        alone = make_engine(computes, [spec]).train(texts[member : member + 1], [2] * 200, [1.0] * 200, 0)
-        assert together[member] == pytest.approx(alone[0], rel=1e-5 if computes is PLAIN else 0)
+        alone = make_engine(backends, [spec]).train(texts[member : member + 1], [2] * 200, [1.0] * 200, 0)
+        assert together[member] == pytest.approx(alone[0], rel=1e-5 if backends is PLAIN else 0)
 
 
 def test_out_of_memory_is_met_by_smaller_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,14 +173,14 @@ def test_without_a_compiler_torch_trains_and_says_so(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CXX", "no-such-compiler")
     load_library.cache_clear()
     try:
-        compute = resolve_compute(ProxyConfig(device="cpu"))
-        assert (compute.engine, compute.precision) == ("torch", "fp32")
-        assert "no C++ compiler (no-such-compiler)" in compute.note
-        assert isinstance(make_engine(compute, [spec_of(SHAPES[0])]), TorchEngine)
+        backend = choose_backend(ProxyConfig(device="cpu"))
+        assert (backend.engine, backend.precision) == ("torch", "fp32")
+        assert "no C++ compiler (no-such-compiler)" in backend.note
+        assert isinstance(make_engine(backend, [spec_of(SHAPES[0])]), TorchEngine)
         with pytest.raises(ConfigError, match=r"proxies\.engine is native, but it cannot be built"):
-            resolve_compute(ProxyConfig(device="cpu", engine="native"))
+            choose_backend(ProxyConfig(device="cpu", engine="native"))
         with pytest.raises(ConfigError, match="which the torch engine has on CUDA alone"):
-            resolve_compute(ProxyConfig(device="cpu", precision="bf16"))
+            choose_backend(ProxyConfig(device="cpu", precision="bf16"))
     finally:
         load_library.cache_clear()
 

@@ -9,8 +9,8 @@ from mixlab.mixture import Mixture
 from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
-from proxies.compute import stacking
-from proxies.compute.compute import Compute
+from proxies.backend import stacking
+from proxies.backend.choice import Backend
 from proxies.model.memory import members_in, saved_bytes, state_bytes
 from proxies.model.parameters import initial_parameters
 from proxies.pytorch.stack import ModelStack
@@ -63,11 +63,11 @@ def test_a_stack_is_as_large_as_the_memory_allows() -> None:
 
 def test_the_plan_and_the_device_alone_say_how_many_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(learning_rate=0.01, batches=Batches(((0, 1), (100, 64))), warmup_steps=1)
-    compute, shape = Compute("cuda", "torch", "bf16"), ModelShape.near(1e7, 257, 256)
+    backend, shape = Backend("cuda", "torch", "bf16"), ModelShape.near(1e7, 257, 256)
 
     def limit(memory: int, tokens: int) -> int:
         monkeypatch.setattr(stacking, "_cuda_memory", lambda: memory)
-        return stacking.stack_limit(RunSpec(Mixture({"a": 1.0}), shape, (tokens,), 0, recipe, "test", 100), compute)
+        return stacking.stack_limit(RunSpec(Mixture({"a": 1.0}), shape, (tokens,), 0, recipe, "test", 100), backend)
 
     assert limit(16 * GIB, 10_000_000) == members_in(16 * GIB, shape, 64, bf16=True) < 64
     assert limit(16 * GIB, 10_000) == members_in(16 * GIB, shape, 1, bf16=True)

@@ -11,7 +11,7 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
 from mixlab.study.config import ProxyConfig
-from proxies.compute.compute import make_engine, resolve_compute
+from proxies.backend.choice import choose_backend, make_engine
 from proxies.model.engine import Engine, State
 from proxies.training.perplexity import document_windows, score_documents
 
@@ -23,7 +23,7 @@ def engine() -> Engine:
     shape = ModelShape(depth=1, width=16, vocab_size=257, context=CONTEXT)
     recipe = Recipe(learning_rate=0.002, batches=Batches.constant(1), warmup_steps=1)
     spec = RunSpec(Mixture({"a": 1.0}), shape, (1000,), 0, recipe, "test", 100)
-    engine = make_engine(resolve_compute(ProxyConfig(device="cpu")), [spec])
+    engine = make_engine(choose_backend(ProxyConfig(device="cpu")), [spec])
     engine.restore(State(*(3.0 * values for values in engine.state())))
     return engine
 

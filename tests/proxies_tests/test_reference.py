@@ -13,15 +13,15 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
 from mixlab.study.config import ProxyConfig
-from proxies.compute.compute import Compute, make_engine, resolve_compute
+from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.model.parameters import initial_parameters, unpacked
 from proxies.model.reference import Reference, add_gradient, token_losses
 
-NATIVE = resolve_compute(ProxyConfig(device="cpu"))
-COMPUTES = [
-    pytest.param(Compute("cpu", "torch", "fp32"), id="torch"),
+NATIVE = choose_backend(ProxyConfig(device="cpu"))
+BACKENDS = [
+    pytest.param(Backend("cpu", "torch", "fp32"), id="torch"),
     pytest.param(
-        Compute("cpu", "native", "fp32"),
+        Backend("cpu", "native", "fp32"),
         id="native",
         marks=pytest.mark.skipif(NATIVE.engine != "native", reason=NATIVE.note),
     ),
@@ -70,14 +70,14 @@ def test_the_gradient_is_the_slope_of_the_loss(tied: bool) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("compute", COMPUTES)
-def test_an_engine_takes_the_readable_steps(compute: Compute, shape: ModelShape) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_takes_the_readable_steps(backend: Backend, shape: ModelShape) -> None:
     recipe = Recipe(learning_rate=0.004, batches=Batches.constant(1), warmup_steps=1, weight_decay=0.5, clip_norm=0.3)
     specs = [
         RunSpec(Mixture({"a": 1.0}), shape, (1000,), 3, recipe, "test", 100),
         RunSpec(Mixture({"a": 1.0}), shape, (1000,), 4, replace(recipe, learning_rate=0.01), "test", 100),
     ]
-    engine = make_engine(compute, specs)
+    engine = make_engine(backend, specs)
     references = [Reference(shape, spec.seed, spec.recipe) for spec in specs]
     texts = np.stack([text(shape, sum(SIZES), seed) for seed in (1, 2)])
     first = sum(SIZES[:2])

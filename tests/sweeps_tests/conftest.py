@@ -12,7 +12,7 @@ import pytest
 from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import resolve_compute
+from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.tracking import NoTracker
@@ -72,7 +72,7 @@ def swept_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "study.yaml").write_text(STUDY)
     folder = StudyFolder.open(root)
     prepare_corpus(folder)
-    run_sweep(folder, LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig())), NoTracker(), Watcher())
+    run_sweep(folder, LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig())), NoTracker(), Watcher())
     return root
 
 

@@ -24,7 +24,7 @@ from mixlab.runs import specs
 from mixlab.runs.specs import RunRecord
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import Compute, resolve_compute
+from proxies.backend.choice import Backend, choose_backend
 from sweeps.driver import Watcher, first_specs, open_plan, run_sweep
 from sweeps.executors.base import Event, Finished, Job, Restarted
 from sweeps.executors.local import LocalExecutor
@@ -34,7 +34,7 @@ from sweeps.tracking import NoTracker
 
 
 def sweep(folder: StudyFolder, **options: object) -> list[RunRecord]:
-    executor = LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig()), checkpoints=folder.checkpoints)
+    executor = LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig()), checkpoints=folder.checkpoints)
     return list(run_sweep(folder, executor, NoTracker(), Watcher(), **options).records)  # type: ignore[arg-type]
 
 
@@ -58,7 +58,7 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
         def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
             raise AssertionError("a finished run was repeated")
 
-    run_sweep(study_folder, Nothing(study_folder.corpus, 1, Compute()), NoTracker(), Watcher())
+    run_sweep(study_folder, Nothing(study_folder.corpus, 1, Backend()), NoTracker(), Watcher())
     assert stamps == {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
     pd.testing.assert_frame_equal(table(study_folder), frame)
 
@@ -68,7 +68,7 @@ KILLED_DRIVER = """
 import os, signal, sys
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import resolve_compute
+from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.tracking import NoTracker
@@ -83,7 +83,7 @@ class Killer(Watcher):
 
 if __name__ == "__main__":
     folder = StudyFolder.open(sys.argv[1])
-    executor = LocalExecutor(folder.corpus, 2, resolve_compute(ProxyConfig()), folder.checkpoints)
+    executor = LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig()), folder.checkpoints)
     run_sweep(folder, executor, NoTracker(), Killer())
 """
 
@@ -126,7 +126,7 @@ def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> N
     jobs: list[Job] = [(spec,) for spec in first_specs(open_plan(study_folder))[:2]]
     finished: list[RunRecord] = []
     restarts = 0
-    for event in KillsItsFirstWorker(study_folder.corpus, 1, resolve_compute(ProxyConfig())).run(jobs):
+    for event in KillsItsFirstWorker(study_folder.corpus, 1, choose_backend(ProxyConfig())).run(jobs):
         if isinstance(event, Restarted):
             restarts += 1
             assert event.exit_code == -signal.SIGKILL
@@ -149,7 +149,7 @@ def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) ->
         def warn(self, message: str) -> None:
             warnings.append(message)
 
-    executor = LocalExecutor(study_folder.corpus, 1, resolve_compute(ProxyConfig()))
+    executor = LocalExecutor(study_folder.corpus, 1, choose_backend(ProxyConfig()))
     run_sweep(study_folder, executor, NoTracker(), Listener())
     assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)

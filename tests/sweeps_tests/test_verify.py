@@ -9,7 +9,7 @@ import pytest
 from mixlab.errors import ConfigError
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import resolve_compute
+from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher
 from sweeps.executors.local import LocalExecutor
 from sweeps.ledger import Ledger
@@ -20,7 +20,7 @@ from sweeps.verify import Contender, _noise_floor, _verdict, plan_proof, run_pro
 def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFolder) -> None:
     before = swept_folder.runs.read_bytes()
     proof = plan_proof(swept_folder, None, 2)
-    executor = LocalExecutor(swept_folder.corpus, 2, resolve_compute(ProxyConfig()))
+    executor = LocalExecutor(swept_folder.corpus, 2, choose_backend(ProxyConfig()))
     result = run_proof(swept_folder, proof, executor, NoTracker(), Watcher())
     assert set(result.candidates) == {"recommended", "uniform", "proportional", "best_observed"}
     assert result.flops == pytest.approx(4 * 1.6e9, rel=0.05)

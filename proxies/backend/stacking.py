@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mixlab.runs.specs import RunSpec
-from proxies.compute.compute import Compute
+from proxies.backend.choice import Backend
 from proxies.model.memory import members_in
 
 CUDA_MEMBERS = 64  # at most: a sweep seldom has more runs of one size and the same token counts
@@ -17,16 +17,16 @@ def mean_batch(spec: RunSpec) -> int:
     return round(spec.recipe.batches.sequences(steps) / steps)
 
 
-def stack_limit(spec: RunSpec, compute: Compute) -> int:
+def stack_limit(spec: RunSpec, backend: Backend) -> int:
     """How many runs like `spec` a process should train together.
 
     PyTorch's small steps are mostly overhead, which a stack shares; the native engine has none to share.
     """
-    if compute.device == "cuda":
+    if backend.device == "cuda":
         return min(
-            CUDA_MEMBERS, members_in(_cuda_memory(), spec.shape, _largest_batch(spec), compute.precision == "bf16")
+            CUDA_MEMBERS, members_in(_cuda_memory(), spec.shape, _largest_batch(spec), backend.precision == "bf16")
         )
-    if compute.engine == "native":
+    if backend.engine == "native":
         return 1
     return max(1, min(CPU_MEMBERS, CPU_TOKENS // (mean_batch(spec) * spec.shape.context)))
 

@@ -29,7 +29,7 @@ GPU_DEVICES = ("nvidia*", "nvmap", "kfd", "dxg")  # below /dev: NVIDIA, its embe
 
 
 @dataclass(frozen=True)
-class Compute:
+class Backend:
     """What a worker trains with.
 
     Attributes:
@@ -50,7 +50,7 @@ class Compute:
         return f"{self.device}, {self.engine} engine, {self.precision}" + ", compiled" * self.compile
 
 
-def resolve_compute(config: ProxyConfig) -> Compute:
+def choose_backend(config: ProxyConfig) -> Backend:
     """What a study's settings come to on this machine; the native engine is compiled here where it is not yet.
 
     Raises:
@@ -63,7 +63,7 @@ def resolve_compute(config: ProxyConfig) -> Compute:
         if config.engine == "native":
             raise ConfigError("proxies.engine is native, which trains on a CPU", "set proxies.device to cpu")
         precision: Precision = "fp32" if config.precision == "fp32" else "bf16"
-        return Compute("cuda", "torch", precision, compile=config.compile != "off")
+        return Backend("cuda", "torch", precision, compile=config.compile != "off")
     if config.engine == "torch":
         return _torch_on_cpu(config, "")
     try:
@@ -82,33 +82,33 @@ def resolve_compute(config: ProxyConfig) -> Compute:
         )
     if config.precision == "bf16" and not library.has_bf16:
         raise ConfigError("proxies.precision is bf16, but this processor has no products of bf16", "set it to auto")
-    return Compute("cpu", "native", "bf16" if library.has_bf16 and config.precision != "fp32" else "fp32")
+    return Backend("cpu", "native", "bf16" if library.has_bf16 and config.precision != "fp32" else "fp32")
 
 
-def make_engine(compute: Compute, specs: Sequence[RunSpec]) -> Engine:
+def make_engine(backend: Backend, specs: Sequence[RunSpec]) -> Engine:
     """The engine of runs that can be stacked, at their initial parameters."""
     shape = specs[0].shape
     seeds, recipes = [spec.seed for spec in specs], [spec.recipe for spec in specs]
-    bf16 = compute.precision == "bf16"
-    if compute.engine == "native":
+    bf16 = backend.precision == "bf16"
+    if backend.engine == "native":
         return NativeEngine(shape, seeds, recipes, bf16)
     from proxies.pytorch.engine import TorchEngine
 
-    return TorchEngine(shape, seeds, recipes, compute.device, bf16, compute.compile)
+    return TorchEngine(shape, seeds, recipes, backend.device, bf16, backend.compile)
 
 
-def use_one_thread(compute: Compute) -> None:
+def use_one_thread(backend: Backend) -> None:
     """Keep this process to one core: workers are as many as cores, and small matrices gain nothing from more."""
-    if compute.engine == "torch":
+    if backend.engine == "torch":
         import torch
 
         torch.set_num_threads(1)
 
 
-def _torch_on_cpu(config: ProxyConfig, note: str) -> Compute:
+def _torch_on_cpu(config: ProxyConfig, note: str) -> Backend:
     if config.precision == "bf16":
         raise ConfigError("proxies.precision is bf16, which the torch engine has on CUDA alone", "set it to auto")
-    return Compute("cpu", "torch", "fp32", config.compile == "on", note)
+    return Backend("cpu", "torch", "fp32", config.compile == "on", note)
 
 
 def _cuda_available(certain: bool) -> bool:
