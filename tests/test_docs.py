@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -25,11 +26,19 @@ OURS = ("mixlab", "proxies", "sweeps", "analysis", "benchmarks", "tests", "docs"
 LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 PATH = re.compile(rf"(?<![\w/.-])((?:{'|'.join(OURS)})/[\w./*-]*)")
 
-spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-assert spec is not None
-assert spec.loader is not None
-generate = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(generate)
+
+def load(path: Path) -> ModuleType:
+    """A file that is in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load(DOCS / "generate.py")
+rooms = load(ROOT / "tests" / "test_rooms.py")
 
 
 def name_of(page: Path) -> str:
@@ -195,6 +204,17 @@ def test_paths_and_modules_of_ours_exist(page: str) -> None:
         assert exists(dotted), f"there is no {dotted}"
 
 
+def test_the_folders_of_the_architecture_are_those_of_the_code_in_their_order() -> None:
+    section = (ROOT / "ARCHITECTURE.md").read_text().partition("## Folders")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([\w/]+)` \|", section, re.MULTILINE)
+    known = rooms.modules()
+    homes = {name: str(path.parent.relative_to(ROOT)) for name, path in known.items()}
+    assert sorted(listed) == sorted(set(homes.values()))
+    for name, home in homes.items():
+        for other in rooms.imported_modules(name, known[name], known):
+            assert listed.index(homes[other]) <= listed.index(home), f"{name} imports {other}, which is further down"
+
+
 def exists(dotted: str) -> bool:
     """Whether a dotted name is a module, or something in one."""
     parts = dotted.split(".")
@@ -225,7 +245,7 @@ def test_numbers_are_written_one_way(page: Path) -> None:
             continue
         plain = re.sub(r"`[^`]*`|\]\([^)]*\)|https?://\S+", "", line)
         if line.startswith("|") and page.parent.name == "experiments":
-            assert not re.search(r"(?<![\d.])0\.\d", plain), f"{name_of(page)}:{number}: write .98 in a table of figures"
+            assert not re.search(r"(?<![\d.])0\.\d", plain), f"{name_of(page)}:{number}: write .98 in tables"
         elif not line.startswith("|"):
             wrong = re.search(r"(?<![\w.)\]])\.\d", plain.replace("write .98,", ""))
             assert not wrong, f"{name_of(page)}:{number}: write 0.98 in prose"
