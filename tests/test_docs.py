@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import re
@@ -13,9 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
 from mixlab.cli import COMMANDS, app
+from mixlab.commands.options import LawType
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -179,7 +182,7 @@ def test_commands_and_options_in_the_documents_exist(page: Path) -> None:
         assert not rest, where
         for parameter in command.params:
             value = given.get(parameter.name or "")
-            if isinstance(parameter.type, click.Choice) and isinstance(value, str) and value.islower():
+            if isinstance(parameter.type, (click.Choice, LawType)) and isinstance(value, str) and value.islower():
                 parameter.type.convert(value, parameter, context)
 
 
@@ -227,14 +230,35 @@ def exists(dotted: str) -> bool:
     return ROOT.joinpath(*parts).is_dir()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_samples_use_what_mixlab_offers(page: Path) -> None:
-    import mixlab
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs.csv, from a planted law over two domains, with a benchmark."""
+    rng, rows = np.random.default_rng(0), []
+    for run, h in enumerate(rng.dirichlet(np.ones(2), 5)):
+        for n in (1e7, 3e7, 1e8, 2e8):
+            for d in (2e8, 1e9, 5e9):
+                loss = 1.5 + 200 * n**-0.35 + 400 * (d * (h @ [0.5, 1.0])) ** -0.3
+                measured = loss * np.exp(0.002 * rng.standard_normal(2))
+                row = {"run_id": f"{run}-{n:g}", "params": n, "tokens": d, "loss": measured.mean()}
+                row |= {"mix.web": h[0], "mix.code": h[1], "loss.python": measured[0], "loss.prose": measured[1]}
+                rows.append(row | {"acc.hellaswag": 0.25 + 0.75 / (1 + np.exp(2 * (loss - 2.6)))})
+    folder = tmp_path_factory.mktemp("samples")
+    pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
+    return folder
 
-    for sample in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-        for node in ast.walk(ast.parse(sample)):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "mixlab":
-                assert node.attr in mixlab.__all__, f"`mixlab.{node.attr}` is not public"
+
+def samples(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if samples(page)], ids=name_of)
+def test_python_samples_run(page: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples of a page one after another, as somebody would paste them."""
+    monkeypatch.chdir(runs)
+    names: dict[str, object] = {}
+    for sample in samples(page):
+        exec(compile(sample, name_of(page), "exec"), names)
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
