@@ -234,7 +234,7 @@ def exists(dotted: str) -> bool:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs.csv, from a planted law over two domains, with a benchmark."""
     rng, rows = np.random.default_rng(0), []
-    for run, h in enumerate(rng.dirichlet(np.ones(2), 5)):
+    for run, h in enumerate(rng.dirichlet(np.ones(2), 3)):
         for n in (1e7, 3e7, 1e8, 2e8):
             for d in (2e8, 1e9, 5e9):
                 loss = 1.5 + 200 * n**-0.35 + 400 * (d * (h @ [0.5, 1.0])) ** -0.3
