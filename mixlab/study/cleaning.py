@@ -20,8 +20,8 @@ class NearConfig(Section):
     """Near-duplicates: MinHash over word shingles.
 
     Attributes:
-        threshold: estimated Jaccard similarity of the sets of shingles from which the later document is dropped. At
-            shingles of 3 words .4 finds copies in which about one word in seven was replaced.
+        threshold: estimated Jaccard similarity of the sets of shingles from which on the later document is dropped.
+            With shingles of 3 words, 0.4 finds copies in which about one word in seven was replaced.
         words: words in a shingle.
     """
 
@@ -30,11 +30,11 @@ class NearConfig(Section):
 
 
 class LinesConfig(Section):
-    """Boilerplate: a line that stands in more than `max_documents` documents of a domain is taken out of all of them.
+    """Boilerplate: a line that occurs in more than `max_documents` documents of a domain is removed from all of them.
 
     Attributes:
-        max_documents: in so many documents a line may stand; exact copies of a document count once.
-        min_characters: shorter lines are left alone.
+        max_documents: the most documents in which a line may occur; exact copies of a document count once.
+        min_characters: shorter lines are never removed.
     """
 
     max_documents: int = Field(50, ge=1)
@@ -44,28 +44,34 @@ class LinesConfig(Section):
 class QualityConfig(Section):
     """Rules that a document must pass; an absent rule is off.
 
-    Words are what stands between white space. `duplicate` shares count what occurs again inside one document, first
-    occurrences not counted.
+    Words are separated by white space. `duplicate` shares count what occurs again inside one document, without the
+    first occurrences.
 
     Source: Rae et al. 2021 (Gopher), appendix A1.1, for the rules up to `duplicate_ngrams` and their standard values;
-    Raffel et al. 2020 (C4), section 2.2, for the others. Deviations: C4 takes single lines out where this drops
-    documents by their share of such lines, and its sentences are those of a sentence splitter.
+    Raffel et al. 2020 (C4), section 2.2, for the others. Deviations: C4 removes single lines, where this drops
+    documents by their share of such lines, and C4 uses a sentence splitter.
 
     Attributes:
         min_words, max_words: words in a document.
-        min_mean_word_length, max_mean_word_length: characters.
-        max_hash_ratio, max_ellipsis_ratio: "#" and "..." by words.
-        max_bullet_lines, max_ellipsis_lines: share of lines that start with a bullet, or end with "...".
+        min_mean_word_length, max_mean_word_length: mean length of a word, in characters.
+        max_hash_ratio: occurrences of "#", per word.
+        max_ellipsis_ratio: occurrences of "...", per word.
+        max_bullet_lines: share of lines that start with a bullet.
+        max_ellipsis_lines: share of lines that end with "...".
         min_alphabetic_words: share of words with a letter.
-        min_stop_words: so many different ones of the, be, to, of, and, that, have, with. Where languages are
-            identified the rule applies to English only.
-        max_duplicate_lines, max_duplicate_paragraphs: share of lines, of paragraphs.
-        max_duplicate_line_characters, max_duplicate_paragraph_characters: share of characters.
-        top_ngrams: length n -> largest share of characters in the most frequent sequence of n words.
-        duplicate_ngrams: length n -> largest share of characters in repeated sequences of n words.
+        min_stop_words: how many different words of: the, be, to, of, and, that, have, with. Where languages are
+            identified, the rule applies to English only.
+        max_duplicate_lines: share of lines that are duplicates.
+        max_duplicate_paragraphs: share of paragraphs that are duplicates.
+        max_duplicate_line_characters: share of characters in duplicate lines.
+        max_duplicate_paragraph_characters: share of characters in duplicate paragraphs.
+        top_ngrams: by length n, the largest share of characters in the most frequent sequence of n words.
+        duplicate_ngrams: by length n, the largest share of characters in repeated sequences of n words.
         min_terminal_lines: share of lines that end like a sentence.
         min_sentences: words that end like a sentence.
-        lorem_ipsum, curly_brace, javascript: refuse documents that hold this.
+        lorem_ipsum: drop documents that contain "lorem ipsum".
+        curly_brace: drop documents that contain "{".
+        javascript: drop documents that contain "javascript".
     """
 
     min_words: int | None = Field(None, ge=0)
@@ -108,9 +114,9 @@ class WordsConfig(Section):
     """A list of words: documents that hold too many of them are dropped.
 
     Attributes:
-        paths: text files, one word or phrase of up to 5 words a line; "#" starts a comment.
-        max_share: of the document's words.
-        max_count: absent: no limit by count.
+        paths: text files, one word or phrase of up to 5 words per line; "#" starts a comment.
+        max_share: the largest share of a document's words.
+        max_count: the largest number of words; absent: no limit.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
@@ -122,7 +128,7 @@ class UrlsConfig(Section):
     """A list of web domains: documents whose address lies in one of them, or below, are dropped.
 
     Attributes:
-        paths: text files, one domain a line; "#" starts a comment.
+        paths: text files, one web domain per line; "#" starts a comment.
         field: the field of a row that holds its address.
     """
 
@@ -135,7 +141,7 @@ class LanguageConfig(Section):
 
     Attributes:
         keep: codes of two letters; documents in other languages are dropped. Absent: all are kept, and counted.
-        characters: so many are looked at.
+        characters: how many characters are looked at.
     """
 
     keep: tuple[str, ...] | None = Field(None, min_length=1)
@@ -149,7 +155,7 @@ class BenchmarksConfig(Section):
         paths: jsonl files of items, packed or not.
         fields: the first field begins an item's text; each value of the others continues it.
         words: length of the sequence.
-        min_words: an item of fewer than `words` words is looked for as a whole, from so many words up.
+        min_words: an item of fewer than `words` words is looked for as a whole; one of fewer than this is not.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
@@ -159,18 +165,18 @@ class BenchmarksConfig(Section):
 
 
 class CleaningConfig(Section):
-    """The steps, in the order in which they are applied; `off` as a step's value turns it off.
+    """The cleaning steps, in the order in which they are applied; `off` as a step's value turns it off.
 
     Attributes:
-        urls: blocklist of addresses.
-        normalise: Unicode NFC; control and zero-width characters removed, all line ends "\\n".
-        exact: drop exact copies: `off`, inside each `domain`, or over the whole `corpus` (the earlier domain keeps it).
+        urls: a blocklist of addresses.
+        normalise: convert to Unicode NFC and one kind of line end, remove control and zero-width characters.
+        exact: drop exact copies, within each `domain` or over the whole `corpus` (the earlier domain keeps it).
         languages: language identification.
         lines: boilerplate lines.
-        quality: rules.
-        words: blocklist of words.
+        quality: rules that a document must pass.
+        words: a blocklist of words.
         benchmarks: decontamination.
-        pii: what to mask with a token: `email`, `ip`, `phone`.
+        pii: what to replace with a token such as `<email>`.
         near: near-duplicates, over all domains that use the same settings.
     """
 

@@ -29,16 +29,16 @@ class DomainConfig(Section):
     Attributes:
         paths: files, folders or globs; relative ones are relative to the study folder.
         text_field: the field of a JSON line or parquet row that holds the text.
-        group_field: documents with the same value here go to the same side of the train/validation split;
+        group_field: documents with the same value in this field go to the same side of the train/validation split;
             `id-stem` takes the `id` field up to its last `-`.
         supply: unique tokens of this domain that the target run will have; absent: as many as there are here.
         on_bad_row: `error` stops at a row that cannot be used, `skip` leaves it out and counts it by its fault.
-        format: `auto` goes by the ending of each file. `nanogpt` (a flat .bin of ids) and `megatron` (.bin beside .idx)
-            are text that is tokenised already, by the tokenizer.json that corpus.tokenizer names.
-        dtype: of the ids of a nanogpt .bin.
-        end_of_document: the id that ends a document in a .bin; absent: the tokenizer's own. Where a file has none of
-            it, windows of 2,048 ids are documents.
-        cleaning: replaces those keys of corpus.cleaning that it names; `off` and `standard` replace all of them.
+        format: `auto` goes by the ending of each file. `nanogpt` (a flat .bin of ids) and `megatron` (.bin with .idx)
+            are text that is already tokenised, by the tokenizer.json that corpus.tokenizer names.
+        dtype: type of the ids in a nanogpt .bin.
+        end_of_document: the id that ends a document in a .bin; absent: the tokenizer's own. In a file without this id,
+            windows of 2,048 ids are documents.
+        cleaning: its keys replace those of corpus.cleaning; `off` and `standard` replace all of them.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
@@ -69,12 +69,10 @@ class CorpusConfig(Section):
 
     Attributes:
         tokenizer: `byte`, `bpe` (trained on the study's own training text) or the path of a tokenizer.json.
-        vocab_size: for `bpe` alone.
+        vocab_size: size of the `bpe` vocabulary.
         validation_fraction: share of documents (by hash of their group) that is never trained on.
-        max_bytes: keep at most so much text per domain (absent: all of it); near-duplicates are looked for in what
-            was kept.
-        cleaning: which cleaning steps are on, see `mixlab.study.cleaning`; `standard` turns on all that need no
-            files of the user's.
+        max_bytes: the most text to keep per domain; absent: all of it. Near-duplicates are looked for in what was kept.
+        cleaning: which cleaning steps are on; `standard` turns on all that need no files of yours.
     """
 
     tokenizer: str = "byte"
@@ -95,9 +93,10 @@ class SpaceConfig(Section):
     """The mixtures that may be trained and recommended.
 
     Attributes:
-        prior: the mixture that the design is drawn around: `proportional`, `uniform`, or weights.
-        min, max: bounds on single weights. A domain whose maximum is 0 is for evaluation alone: it has losses, and may
-            be in the objective, but is in no mixture.
+        prior: the mixture that the design surrounds: `proportional` to unique tokens, `uniform`, or weights.
+        min: the smallest weights.
+        max: the largest weights. A domain whose maximum is 0 is for evaluation alone: it has losses, and may be in the
+            objective, but is in no mixture.
         max_epochs: how often a domain may be repeated in one run.
     """
 
@@ -142,21 +141,21 @@ class ProxyConfig(Section):
     """The small models and how they are trained.
 
     Attributes:
-        sizes: total parameters of the ladder's steps.
+        sizes: total parameters of each size.
         context: tokens in a training sequence.
         tied: share the embedding with the head.
-        batch_tokens: tokens in a batch; absent: the rule of `proxies.model.recipe` from the size and the tokens.
-        learning_rate: peak at the base width; absent: the rule of `proxies.model.recipe`.
-        min_tokens_per_param: a size is not trained at budgets that buy it fewer tokens per parameter: such runs are
+        batch_tokens: tokens in a batch; absent: the batch grows with the tokens seen (`proxies.model.recipe`).
+        learning_rate: peak rate at the base width; absent: the rule of `proxies.model.recipe`.
+        min_tokens_per_param: a size is not trained at budgets that give it fewer tokens per parameter: such runs are
             far from compute-optimal and end before their loss follows a power law.
-        decay_fraction: share of each budget spent on the decay to zero.
+        decay_fraction: share of each budget in which the learning rate decays to zero.
         eval_tokens: validation tokens per domain and evaluation.
-        device: `auto` takes CUDA where there is one.
-        engine: `native` is our own training step in C++ for a CPU core, compiled on first use; `auto` takes it on a
-            CPU that has a compiler, else `torch`.
+        device: `auto` takes CUDA where there is a GPU.
+        engine: `native` is mixlab's own training step in C++ for a CPU core, compiled on first use; `auto` takes it on
+            a CPU with a compiler, else `torch`.
         precision: of the operands of matrix products; `auto` takes bf16 where the hardware has it.
         compile: whether PyTorch compiles its steps (`torch.compile`, on CUDA with CUDA graphs), which takes up to a
-            minute per size; `auto` does on CUDA. Where compiling fails, steps are trained without.
+            minute per size; `auto` compiles on CUDA. Where compiling fails, steps run uncompiled.
     """
 
     sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, max_length=40, validate_default=True)
@@ -177,15 +176,16 @@ class SweepConfig(Section):
     """Which runs to make.
 
     Attributes:
-        budgets: training FLOPs; every run is evaluated, decayed to zero, at each of them.
-        mixtures: distinct mixtures of the first round.
-        design: `dirichlet` around the prior, or `sobol` over the whole space; both with corners and centre.
-        sizes_per_mixture: a mixture is trained at so many steps of the ladder, in rotation; the anchors
-            (prior, uniform) at all.
-        replicates: seeds for the anchors, the measure of noise.
-        rounds: rounds in all; from the second on mixtures are proposed from what is known.
-        proposals: mixtures per later round.
-        sampler: who proposes them: `law` (the fitted law's optima under bootstrap draws), or Optuna's `tpe`, `gp`.
+        budgets: training FLOPs. Every run is evaluated at each of them, with its learning rate decayed to zero.
+        mixtures: distinct mixtures in the first round.
+        design: `dirichlet` surrounds the prior, `sobol` covers the whole space; both include the corners, the prior and
+            the uniform mixture.
+        sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
+            mixture are trained at all sizes.
+        replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
+        rounds: rounds in total; from the second on, mixtures are proposed from the runs so far.
+        proposals: mixtures in each later round.
+        sampler: what proposes them: `law` (optima of the fitted law under bootstrap draws), or Optuna's `tpe` or `gp`.
         workers: worker processes; absent: one per core.
     """
 
@@ -205,11 +205,11 @@ class TargetConfig(Section):
 
     Attributes:
         flops: its training FLOPs.
-        tokens: its training tokens, for which scarce text is rationed in the proxies; absent: what `flops` buys at
+        tokens: its training tokens, from which the proxies' share of scarce text follows; absent: what `flops` buys at
             20 tokens per parameter.
-        simulate_epochs: let a proxy repeat a scarce domain as often as the target run would, by drawing from so much
-            less of its text (simulated epoching).
-        law: a law by name, or `auto`.
+        simulate_epochs: proxies repeat a scarce domain as often as the target run would, by drawing from less of its
+            text (simulated epoching).
+        law: the name of a law, or `auto`.
     """
 
     flops: Quantity
@@ -224,11 +224,11 @@ class TargetConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where runs are logged besides the ledger.
+    """Where runs are logged, in addition to the ledger.
 
     Attributes:
-        wandb: `disabled`, `offline` or `online`.
-        project: the wandb project.
+        wandb: whether to log to Weights & Biases, and how.
+        project: the Weights & Biases project.
     """
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
@@ -239,7 +239,16 @@ class StudyConfig(Section):
     """A whole study.yaml.
 
     Attributes:
+        name: the name of the study.
+        seed: of everything random.
+        domains: the text, by domain. `web: web.jsonl` is short for `web: {paths: [web.jsonl]}`.
         objective: weights over the domains' validation losses; absent: all domains equally.
+        corpus: how text becomes token shards.
+        mixtures: the mixtures that may be trained and recommended.
+        proxies: the small models and how they are trained.
+        sweep: which runs to make.
+        target: the big run that the study is for.
+        tracking: where runs are logged, in addition to the ledger.
     """
 
     name: str = Field(min_length=1, max_length=100)
