@@ -220,9 +220,7 @@ def test_a_pool_is_repeated_and_the_table_says_so(texts: CorpusTokens, spec: Run
     pooled = train_run(replace(spec, pools=(("count", 160),)), texts, backend)
     assert pooled.points[-1].realised == plain.points[-1].realised
     assert pooled.points[-1].losses != plain.points[-1].losses
-    table = records_to_table(
-        [plain, pooled], Objective.over({"count": 1.0}, "the test"), {"count": 5000, "repeat": 5000}
-    )
+    table = records_to_table([plain, pooled], Objective.over({"count": 1.0}), {"count": 5000, "repeat": 5000})
     assert table.column("unique.count").tolist() == [5000] * 3 + [160] * 3
 
 
