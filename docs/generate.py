@@ -85,8 +85,9 @@ def attributes(model: type[Section]) -> tuple[str, dict[str, str]]:
     meanings: dict[str, str] = {}
     for entry in re.split(r"\n(?=    \S)", "\n" + listed):
         names, colon, meaning = entry.strip().partition(": ")
+        said = " ".join(meaning.split())
         for name in names.split(", ") if colon else ():
-            meanings[name] = meaning[:1].upper() + " ".join(meaning[1:].split())
+            meanings[name] = said[:1].upper() + said[1:]
     return text.strip(), meanings
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import matplotlib.pyplot as plt
@@ -255,10 +256,25 @@ def samples(page: Path) -> list[str]:
 def test_python_samples_run(page: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The samples of a page one after another, as somebody would paste them."""
     monkeypatch.chdir(runs)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for sample in samples(page):
         exec(compile(sample, name_of(page), "exec"), names)
     plt.close("all")
+
+
+def test_the_law_in_contributing_is_one() -> None:
+    """What a newcomer would copy is fitted, and finds the truth that its own formula plants."""
+    from mixlab.laws.forms.points import Observations, Points
+
+    names: dict[str, Any] = {}
+    exec(samples(ROOT / "CONTRIBUTING.md")[0], names)
+    law, count = names["TokensOnly"](), 8
+    at = Points.make(None, 1e7, np.geomspace(1e8, 1e10, count), 0)
+    loss = law.formula(law.example(()), at, ())
+    rows = Observations(at.mixture, at.params, at.tokens, at.unique, loss, (), np.arange(count))
+    fit = law.fit(rows, np.ones((1, count)))
+    assert fit.status == ("converged",)
+    assert fit.natural() == pytest.approx(law.example(()), rel=1e-3)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
