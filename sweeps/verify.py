@@ -26,10 +26,10 @@ from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.search.problem import pose_problem
 from mixlab.search.recommend import recommend
 from mixlab.study.folder import StudyFolder
-from sweeps.driver import Watcher, make_runs, objective_loss, open_plan
+from sweeps.driver import Watcher, make_runs, objective_loss
 from sweeps.executors.base import Executor
-from sweeps.ledger import Ledger
-from sweeps.plan import Plan
+from sweeps.ledger import Ledger, read_ledger
+from sweeps.plan import Plan, open_plan
 from sweeps.tracking import Tracker
 
 FIRST_STREAM = 5000  # seeds from here on belong to verification
@@ -82,7 +82,7 @@ class Verification:
     verdict: str
     warnings: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -142,7 +142,7 @@ def plan_proof(folder: StudyFolder, flops: float | None, seeds: int) -> Proof:
             continue  # said below: the candidate is missing
     # What was asked of the best run, not its realised shares: an anchor that was best is then trained once.
     mixtures["best_observed"] = (
-        Ledger(folder.ledger).records()[answer.baselines["best_observed"]["run_id"]].spec.mixture
+        read_ledger(folder.ledger).records[answer.baselines["best_observed"]["run_id"]].spec.mixture
     )
     if len(set(mixtures.values())) < 2:
         raise InfeasibleError(
@@ -156,15 +156,14 @@ def run_proof(
     folder: StudyFolder, proof: Proof, executor: Executor, tracker: Tracker, watcher: Watcher
 ) -> Verification:
     """Train the candidates (those already trained are not repeated), compare, write verification.json."""
-    ledger = Ledger(folder.root / "verification")
     specs = proof.specs
     everything = list({spec.run_id: spec for group in specs.values() for spec in group}.values())
     objective = proof.study.config.objective_weights
-    with ledger.lock():
+    with Ledger.hold(folder.verification_ledger) as ledger:
         make_runs(everything, ledger, executor, tracker, watcher, objective)
-        records = ledger.records()
+        records = ledger.records
     result = judge(proof, {name: [records[spec.run_id] for spec in group] for name, group in specs.items()})
-    write_json(folder.verification, result.to_json())
+    write_json(folder.verification, result.to_dict())
     return result
 
 

@@ -15,7 +15,8 @@ from proxies.training.checkpoint import kept_bytes
 from proxies.training.texts import open_texts
 from proxies.training.train import train_run
 from sweeps.commands import status, sweep
-from sweeps.driver import first_specs, open_plan
+from sweeps.plan import open_plan
+from sweeps.proposals import first_specs
 
 
 def run(command: Any, *args: str) -> dict[str, Any]:

@@ -7,12 +7,11 @@ import json
 import pytest
 
 from mixlab.errors import ConfigError
-from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher
 from sweeps.executors.local import LocalExecutor
-from sweeps.ledger import Ledger
+from sweeps.executors.work import Work
+from sweeps.ledger import read_ledger
 from sweeps.tracking import NoTracker
 from sweeps.verify import Contender, _noise_floor, _verdict, plan_proof, run_proof
 
@@ -20,7 +19,7 @@ from sweeps.verify import Contender, _noise_floor, _verdict, plan_proof, run_pro
 def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFolder) -> None:
     before = swept_folder.runs.read_bytes()
     proof = plan_proof(swept_folder, None, 2)
-    executor = LocalExecutor(swept_folder.corpus, 2, choose_backend(ProxyConfig()))
+    executor = LocalExecutor(Work.of(swept_folder), 2)
     result = run_proof(swept_folder, proof, executor, NoTracker(), Watcher())
     assert set(result.candidates) == {"recommended", "uniform", "proportional", "best_observed"}
     assert result.flops == pytest.approx(4 * 1.6e9, rel=0.05)
@@ -33,7 +32,7 @@ def test_a_proof_trains_every_candidate_beyond_the_sweep(swept_folder: StudyFold
     assert result.winner == min(result.candidates, key=lambda name: result.candidates[name].mean)
     assert json.loads(swept_folder.verification.read_text())["verdict"] == result.verdict
     assert swept_folder.runs.read_bytes() == before  # nothing measured here flows back into a fit
-    swept = {record.spec.seed for record in Ledger(swept_folder.ledger).records().values()}
+    swept = {record.spec.seed for record in read_ledger(swept_folder.ledger).records.values()}
     assert not swept & {spec.seed for group in proof.specs.values() for spec in group}
     again = run_proof(swept_folder, proof, executor, NoTracker(), Watcher())
     assert again == result
