@@ -92,13 +92,16 @@ class Dies:
 
 
 @dataclass(frozen=True)
-class Begins:
-    """Notes that it began."""
+class Endless:
+    """Notes that it began, and goes on until the test is over."""
 
-    note: Path
+    begun: Path
+    over: Path
 
     def __call__(self) -> None:
-        self.note.touch()
+        self.begun.touch()
+        if self.over.exists():
+            raise RuntimeError("the test is over")
 
 
 def claim(path: Path) -> bool:

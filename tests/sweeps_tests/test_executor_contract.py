@@ -7,13 +7,13 @@ import multiprocessing
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from hooked_specs import Begins, Dies, Gate, Raises, hooked, wait_until
+from hooked_specs import Dies, Endless, Gate, HookedSpec, Raises, hooked, wait_until
 
 from mixlab.errors import ConfigError
 from mixlab.runs.specs import RunSpec
@@ -187,17 +187,26 @@ def test_a_plan_can_be_timed(executor: Executor, plan: Plan) -> None:
     assert all(0 < rate < math.inf for rate in rates)
 
 
-def test_closing_stops_the_work_and_leaves_nobody_behind(executor: Executor, plan: Plan, tmp_path: Path) -> None:
+@pytest.fixture
+def endless(plan: Plan, tmp_path: Path) -> Iterator[HookedSpec]:
+    """A run of hours, which ends with the test whatever has become of its worker."""
+    branches = tuple(range(10**5, 10**7, 10**5))
+    over = tmp_path / "over"
+    yield hooked(replace(plan.spec(plan.prior, 2), tokens=branches), Endless(tmp_path / "begun", over))
+    over.touch()
+
+
+def test_closing_stops_the_work_and_leaves_nobody_behind(
+    executor: Executor, plan: Plan, endless: HookedSpec, tmp_path: Path
+) -> None:
     resource_tracker.ensure_running()  # a process of Python's own, which stays
     before = workers_alive()
-    began = tmp_path / "began"
-    endless = replace(plan.spec(plan.prior, 2), tokens=(10**8,))  # half an hour
-    jobs: list[Job] = [(short(plan, 1),), (hooked(endless, Begins(began)),), (short(plan, 2),), (endless,)]
+    jobs: list[Job] = [(short(plan, 1),), (endless,), (short(plan, 2),), (endless,)]
     events = executor.run(jobs)
     while not isinstance(next(events), Finished):
         pass
     if executor.workers > 1:
-        wait_until(began.exists)
+        wait_until((tmp_path / "begun").exists)
     events.close()
     wait_until(lambda: workers_alive() <= before)
     assert finish_of(make(executor, jobs[:1]), jobs[0]).records[0].status == "done"

@@ -1,0 +1,139 @@
+"""Files of every format that was ever written still open, or are refused with what to do: see tests/data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from mixlab.cli import app
+from mixlab.corpus.inventory import Inventory
+from mixlab.files import read_json
+from mixlab.runs.read import load_runs
+from mixlab.search.recommendation import Recommendation
+from mixlab.study.folder import StudyFolder
+from proxies.compute.compute import Compute, make_engine
+from proxies.model.engine import State
+from proxies.training.checkpoint import load_model, load_trunk, tokens_left
+from proxies.training.evaluate import Evaluator
+from proxies.training.sampler import validation_windows
+from proxies.training.texts import open_texts
+from proxies.training.train import train_run
+from sweeps.driver import Watcher, run_sweep
+from sweeps.executors.base import Event
+from sweeps.executors.serial import SerialExecutor
+from sweeps.executors.work import Job, Work
+from sweeps.ledger import read_ledger
+from sweeps.plan import open_plan
+from sweeps.tracking import NoTracker
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> StudyFolder:
+    shutil.copytree(DATA / "v1", tmp_path / "v1")
+    return StudyFolder.open(tmp_path / "v1")
+
+
+def invoke(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_study_file_and_the_corpus(v1: StudyFolder) -> None:
+    assert v1.config.trained == ("rising", "falling")
+    Inventory.load(v1.corpus).verify(v1.corpus)
+    assert [shape.params for shape in open_plan(v1).shapes] == [1776, 6112, 14160]
+
+
+def test_records_without_a_digest_are_the_same_runs_as_today(v1: StudyFolder) -> None:
+    reading = read_ledger(v1.ledger)
+    assert len(reading.records) == len(reading.unsealed) == 15
+    assert len(reading.warnings) == 1
+    state = json.loads(invoke("status", str(v1.root), "--json"))
+    assert (state["runs"], state["done"], state["left"]) == (13, 13, 0)
+    assert state["warnings"] == reading.warnings
+
+
+class NothingToDo(SerialExecutor):
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        raise AssertionError("a finished run was repeated")
+
+
+def test_a_finished_sweep_with_a_later_round_is_finished_today(v1: StudyFolder) -> None:
+    before = pd.read_parquet(DATA / "v1" / "runs.parquet")
+    told: list[str] = []
+
+    class Listener(Watcher):
+        def warn(self, message: str) -> None:
+            told.append(message)
+
+    for _ in range(2):  # the second time every record has a digest
+        result = run_sweep(v1, NothingToDo(Work.of(v1)), NoTracker(), Listener())
+        assert result.count("done") == 15
+        after = pd.read_parquet(v1.runs)
+        pd.testing.assert_frame_equal(after[before.columns], before)
+    assert len(told) == 1
+    assert not read_ledger(v1.ledger).unsealed
+
+
+def test_the_run_table(v1: StudyFolder) -> None:
+    table = load_runs(v1.root)
+    assert table.domains == ("rising", "falling")
+    assert len(table.frame) == 30
+    fit = json.loads(invoke("fit", str(v1.root), "--law", "additive-data", "--bootstrap", "0", "--json"))
+    assert fit["rows"] == 30
+
+
+def test_the_recommendation(v1: StudyFolder) -> None:
+    answer = Recommendation.from_json(read_json(v1.recommendation))
+    assert answer.mixture == pytest.approx({"rising": 0.7141, "falling": 0.2859}, abs=1e-4)
+    text = json.loads(invoke("export", str(v1.root), "--to", "megatron", "--json"))
+    assert text["weights"] == pytest.approx(answer.mixture)
+
+
+def test_the_verification(v1: StudyFolder) -> None:
+    page = v1.root / "page.html"
+    invoke("report", str(v1.root), "-o", str(page))
+    measured = read_json(v1.verification)["candidates"]["recommended"]["mean"]
+    assert f"{measured:.4f}" in page.read_text()
+
+
+def kept_run(folder: StudyFolder) -> Any:
+    (model,) = folder.checkpoints.glob("*.model.safetensors")
+    return read_ledger(folder.ledger).records[model.name.split(".")[0]]
+
+
+def test_a_finished_model_scores_what_its_record_says(v1: StudyFolder) -> None:
+    record, texts = kept_run(v1), open_texts(v1.corpus)
+    parameters, spec = load_model(v1.checkpoints / f"{record.run_id}.model.safetensors")
+    assert spec == record.spec
+    engine = make_engine(Compute(), [spec])
+    stack = parameters[None]
+    engine.restore(State(stack, np.zeros_like(stack), np.zeros_like(stack)))
+    windows = validation_windows(texts.validation, spec.shape.context, spec.eval_tokens)
+    (evaluation,) = Evaluator(windows, texts.token_bytes)(engine)
+    assert evaluation.losses == pytest.approx(record.points[-1].losses, abs=1e-4)
+
+
+def test_a_kept_trunk_is_gone_on_from(v1: StudyFolder) -> None:
+    record = kept_run(v1)
+    longer = type(record.spec)(**{**vars(record.spec), "tokens": (*record.spec.tokens, 2 * record.spec.tokens[-1])})
+    trunk = load_trunk(v1.checkpoints, longer)
+    assert trunk is not None
+    assert list(trunk.points.values()) == list(record.points)
+    left = tokens_left(v1.checkpoints, longer)
+    assert left < longer.trained_tokens
+    trained: list[int] = []
+    extended = train_run(longer, open_texts(v1.corpus), Work.of(v1).compute, v1.checkpoints, trained.append)
+    assert sum(trained) == left
+    assert extended.points[:-1] == record.points
