@@ -6,16 +6,20 @@ finished run is repeated, and the final table is the one of an uninterrupted swe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from mixlab.mixture import Mixture
+from mixlab.objective import Objective
 from mixlab.runs.records import records_to_table
 from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.runs.table import Runs
+from mixlab.shown import Shown
 from mixlab.study.folder import StudyFolder
 from sweeps.executors.base import Executor, Finished, Progress, Restarted
 from sweeps.executors.registry import make_executor
@@ -25,6 +29,9 @@ from sweeps.optuna_view import OptunaView
 from sweeps.plan import Plan, open_plan, proposal_specs, stacks
 from sweeps.proposals import first_round, first_specs, later_round
 from sweeps.tracking import Tracker, make_tracker
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Watcher:
@@ -46,8 +53,8 @@ class Watcher:
         """Something happened that a person should know."""
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Shown):
     """What a sweep came to.
 
     Attributes:
@@ -66,6 +73,35 @@ class SweepResult:
     def points(self) -> int:
         """Finished models."""
         return sum(len(record.points) for record in self.records)
+
+    def __repr__(self) -> str:
+        return f"<SweepResult: {self.sentence}>"
+
+    def parts(self) -> Iterator[RenderableType]:
+        """What became of the runs, in a sentence."""
+        yield self.sentence
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per run: id, status, size, FLOPs, seconds and what went wrong."""
+        return pd.DataFrame(
+            [
+                {
+                    "run_id": record.run_id,
+                    "status": record.status,
+                    "params": record.spec.shape.params,
+                    "flops": record.spec.flops,
+                    "wall_seconds": record.wall_seconds,
+                    "error": record.error,
+                }
+                for record in self.records
+            ]
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What became of the runs."""
+        counts = ", ".join(f"{self.count(status)} {status}" for status in ("diverged", "failed"))
+        return f"{self.count('done')} runs done, {counts}: {self.points} points in {self.table}"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab sweep --json`."""
@@ -123,7 +159,7 @@ def run_sweep(
                 fresh = later_round(plan, number, folder.round_file(number), study_table(plan, records), mixtures, view)
                 specs = proposal_specs(plan, fresh, first=len(mixtures))
             view.follow(dict.fromkeys(fresh))
-            make_runs(specs, ledger, executor, tracker, watcher, config.objective_weights)
+            make_runs(specs, ledger, executor, tracker, watcher, plan.facts.objective)
             mixtures += fresh
             planned += specs
             records = tuple(ledger.records[spec.run_id] for spec in planned)
@@ -139,7 +175,7 @@ def make_runs(
     executor: Executor,
     tracker: Tracker,
     watcher: Watcher,
-    objective: Mapping[str, float],
+    objective: Objective,
 ) -> None:
     """Make those of `specs` that the ledger does not have, or has as failed; each goes to the ledger as it ends.
 
@@ -178,15 +214,14 @@ def study_table(plan: Plan, records: Iterable[RunRecord]) -> Runs:
         RunTableError: when no run has finished.
     """
     unique = {domain.name: domain.unique_tokens for domain in plan.inventory.domains}
-    return records_to_table(records, plan.config.objective_weights, unique, plan.config.mixtures.evaluation_only)
+    return records_to_table(records, plan.facts.objective, unique, plan.config.mixtures.evaluation_only)
 
 
 def objective_loss(plan: Plan, record: RunRecord) -> float:
     """The objective at the record's largest budget; NaN when the run did not get there."""
     if record.status != "done":
         return float("nan")
-    losses = record.points[-1].losses
-    return sum(weight * losses[name] for name, weight in plan.config.objective_weights.items())
+    return plan.facts.objective.of_evals(record.points[-1].losses)
 
 
 def _losses(plan: Plan, mixtures: Sequence[Mixture], records: Mapping[str, RunRecord]) -> dict[Mixture, float | None]:
@@ -194,11 +229,11 @@ def _losses(plan: Plan, mixtures: Sequence[Mixture], records: Mapping[str, RunRe
     return {mixture: objective_loss(plan, records[plan.spec(mixture, plan.reference).run_id]) for mixture in mixtures}
 
 
-def _track(record: RunRecord, tracker: Tracker, objective: Mapping[str, float], watcher: Watcher) -> None:
+def _track(record: RunRecord, tracker: Tracker, objective: Objective, watcher: Watcher) -> None:
     """Log a finished run; what a tracker raises costs its log and not the sweep, since the ledger has it all."""
     if record.status != "done":
         return
     try:
-        tracker.log(record, dict(objective))
+        tracker.log(record, objective)
     except Exception as error:  # each tracker raises kinds of its own
         watcher.warn(f"run {record.run_id} is in the ledger, but could not be logged: {type(error).__name__}: {error}")

@@ -85,12 +85,9 @@ def _thompson(plan: Plan, table: Runs, known: Sequence[Mixture], wanted: int, nu
     names = plan.space.names
     shape = plan.shapes[plan.reference]
     tokens = plan.tokens[plan.reference][-1]
-    law = plan.config.target.law if plan.config.target is not None else "auto"
-    draws = DRAWS_PER_PROPOSAL * wanted
+    draws, seed = DRAWS_PER_PROPOSAL * wanted, plan.facts.seed + number
     try:
-        surface = fit_surface(
-            table, plan.config.objective_weights, law=law, bootstrap=draws, seed=plan.config.seed + number
-        )
+        surface = fit_surface(table, plan.facts.objective, law=plan.facts.law, bootstrap=draws, seed=seed)
     except FitError as error:
         raise SweepError(
             f"round {number} cannot be proposed by a law: {error.message}",

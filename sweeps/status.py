@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from mixlab.runs.specs import RunSpec
+from mixlab.shown import Shown, table
 from mixlab.study.folder import StudyFolder
-from mixlab.units import format_quantity
+from mixlab.units import format_flops, format_quantity, format_seconds
 from proxies.training.checkpoint import kept_bytes
 from sweeps.executors.base import Executor
 from sweeps.executors.registry import make_executor
@@ -17,9 +20,12 @@ from sweeps.ledger import read_ledger
 from sweeps.plan import Plan, evaluation_flops, open_plan
 from sweeps.proposals import first_specs
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-@dataclass(frozen=True)
-class SweepStatus:
+
+@dataclass(frozen=True, repr=False)
+class SweepStatus(Shown):
     """The state of a sweep; nothing was started or changed to find it.
 
     Attributes:
@@ -56,6 +62,51 @@ class SweepStatus:
     failures: list[dict[str, str | None]]
     warnings: list[str]
     plan: Plan
+
+    def __repr__(self) -> str:
+        return f"<SweepStatus: {self.done} of {self.runs} runs done, {self.failed} failed, {self.diverged} diverged>"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The warnings."""
+        return self.warnings
+
+    def parts(self) -> Iterator[RenderableType]:
+        """The sizes and their tokens by budget, what is done, and what is left."""
+        config = self.plan.config
+        budgets = sorted(config.sweep.budgets)
+        sizes = table(
+            f"{config.name}: {self.runs} runs, {self.points} points; tokens by FLOPs",
+            ("model", "parameters", *map(format_flops, budgets)),
+        )
+        for shape, tokens in zip(self.plan.shapes, self.plan.tokens, strict=True):
+            skipped = [""] * (len(budgets) - len(tokens))  # too few tokens per parameter
+            sizes.add_row(shape.label, format_quantity(shape.params), *skipped, *map(format_quantity, tokens))
+        yield sizes
+        if any(len(tokens) < len(budgets) for tokens in self.plan.tokens):
+            limit = config.proxies.min_tokens_per_param
+            yield f"left out: fewer than {limit:g} tokens per parameter (proxies.min_tokens_per_param)"
+        yield f"{self.done} done, {self.left} left, {self.failed} failed, {self.diverged} diverged"
+        yield (
+            f"{format_flops(self.flops_left)} FLOPs left of {format_flops(self.flops)}: about "
+            f"{format_seconds(self.seconds_left)} on {self.workers} worker(s), "
+            f"{self.device}, {self.engine} engine, {self.precision}"
+        )
+        if self.left:
+            yield f"{format_quantity(self.checkpoint_bytes)}B of disk for their trunks and models"
+        if self.later_rounds:
+            yield f"{self.later_rounds} later round(s) of {config.sweep.proposals} mixtures come on top"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per size and budget: parameters, tokens and FLOPs."""
+        budgets = sorted(self.plan.config.sweep.budgets)
+        return pd.DataFrame(
+            [
+                {"model": shape.label, "params": shape.params, "tokens": count, "flops": budget}
+                for shape, tokens in zip(self.plan.shapes, self.plan.tokens, strict=True)
+                for count, budget in zip(tokens, budgets[len(budgets) - len(tokens) :], strict=True)
+            ]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab status --json` and `mixlab sweep --plan --json`."""

@@ -20,8 +20,9 @@ from multiprocessing.context import SpawnProcess
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from proxies.backend.speed import measure_rate
+from proxies.training.train import StoppedError
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Progress, Restarted
-from sweeps.executors.work import CancelledError, Job, JobWorker, Work, failed
+from sweeps.executors.work import Job, JobWorker, Work, failed
 
 # Libraries read these when they are loaded, and one that starts a thread per core takes memory for each.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -146,5 +147,5 @@ def _live(pipe: Connection, work: Work) -> None:
         while True:
             # While a worker is busy nothing is sent to it: what can be read then is the end of the driver.
             pipe.send(worker.do(pipe.recv(), pipe.send, pipe.poll))
-    except (EOFError, BrokenPipeError, ConnectionResetError, CancelledError):
+    except (EOFError, BrokenPipeError, ConnectionResetError, StoppedError):
         return

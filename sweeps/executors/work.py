@@ -21,16 +21,12 @@ from proxies.backend.choice import Backend, choose_backend, use_one_thread
 from proxies.backend.stacking import stack_limit
 from proxies.training.checkpoint import tokens_left
 from proxies.training.texts import open_texts
-from proxies.training.train import CorpusTokens, train_stack
+from proxies.training.train import CorpusTokens, StoppedError, train_stack
 
 Job = tuple[RunSpec, ...]  # runs trained together
 
 REPORT_SECONDS = 0.3
 TRACEBACK_FRAMES = 8
-
-
-class CancelledError(Exception):
-    """A job was given up because it was told to stop; it has no records."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +81,21 @@ class JobWorker:
         Args:
             job: what to train.
             on_progress: told how many more tokens each member has processed; the sum is all that it has.
-            should_stop: asked between two chunks, a fraction of a second each.
+            should_stop: asked before every chunk of steps, a fraction of a second each.
 
         Returns:
             One record per member, in order; all `failed`, with the reason, where anything went wrong.
 
         Raises:
-            CancelledError: when `should_stop` said so.
+            StoppedError: when `should_stop` said so; the job has no records then.
         """
-        progress = _Throttle(on_progress)
-
-        def after_chunk(tokens: int) -> None:
-            progress.add(tokens)
-            if should_stop():
-                raise CancelledError
-
+        work, progress = self._work, _Throttle(on_progress)
         try:
             if self._texts is None:
-                use_one_thread(self._work.backend)
-                self._texts = open_texts(self._work.corpus)
-            records = train_stack(job, self._texts, self._work.backend, self._work.checkpoints, after_chunk)
-        except CancelledError:
+                use_one_thread(work.backend)
+                self._texts = open_texts(work.corpus)
+            records = train_stack(job, self._texts, work.backend, work.checkpoints, progress.add, should_stop)
+        except StoppedError:
             raise
         except MixlabError as error:
             records = failed(job, f"{error.message} ({error.hint})" if error.hint else error.message)

@@ -21,8 +21,6 @@ from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.errors import ConfigError
 from mixlab.files import write_json
 from mixlab.runs.specs import RunRecord
-from mixlab.search.problem import load_problem
-from mixlab.search.recommend import recommend
 from mixlab.study.folder import StudyFolder
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.base import Event, Finished, Restarted

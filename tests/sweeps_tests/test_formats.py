@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from mixlab.cli import app
 from mixlab.corpus.inventory import Inventory
 from mixlab.files import read_json
-from mixlab.runs.read import load_runs
+from mixlab.runs.read import read_runs
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder
-from proxies.compute.compute import Compute, make_engine
+from proxies.backend.choice import Backend, make_engine
 from proxies.model.engine import State
 from proxies.training.checkpoint import load_model, load_trunk, tokens_left
 from proxies.training.evaluate import Evaluator
@@ -87,7 +87,7 @@ def test_a_finished_sweep_with_a_later_round_is_finished_today(v1: StudyFolder) 
 
 
 def test_the_run_table(v1: StudyFolder) -> None:
-    table = load_runs(v1.root)
+    table = read_runs(v1.root)
     assert table.domains == ("rising", "falling")
     assert len(table.frame) == 30
     fit = json.loads(invoke("fit", str(v1.root), "--law", "additive-data", "--bootstrap", "0", "--json"))
@@ -95,7 +95,7 @@ def test_the_run_table(v1: StudyFolder) -> None:
 
 
 def test_the_recommendation(v1: StudyFolder) -> None:
-    answer = Recommendation.from_json(read_json(v1.recommendation))
+    answer = Recommendation.from_dict(read_json(v1.recommendation))
     assert answer.mixture == pytest.approx({"rising": 0.7141, "falling": 0.2859}, abs=1e-4)
     text = json.loads(invoke("export", str(v1.root), "--to", "megatron", "--json"))
     assert text["weights"] == pytest.approx(answer.mixture)
@@ -117,7 +117,7 @@ def test_a_finished_model_scores_what_its_record_says(v1: StudyFolder) -> None:
     record, texts = kept_run(v1), open_texts(v1.corpus)
     parameters, spec = load_model(v1.checkpoints / f"{record.run_id}.model.safetensors")
     assert spec == record.spec
-    engine = make_engine(Compute(), [spec])
+    engine = make_engine(Backend(), [spec])
     stack = parameters[None]
     engine.restore(State(stack, np.zeros_like(stack), np.zeros_like(stack)))
     windows = validation_windows(texts.validation, spec.shape.context, spec.eval_tokens)
@@ -134,6 +134,6 @@ def test_a_kept_trunk_is_gone_on_from(v1: StudyFolder) -> None:
     left = tokens_left(v1.checkpoints, longer)
     assert left < longer.trained_tokens
     trained: list[int] = []
-    extended = train_run(longer, open_texts(v1.corpus), Work.of(v1).compute, v1.checkpoints, trained.append)
+    extended = train_run(longer, open_texts(v1.corpus), Work.of(v1).backend, v1.checkpoints, trained.append)
     assert sum(trained) == left
     assert extended.points[:-1] == record.points

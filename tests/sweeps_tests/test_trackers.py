@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mixlab.errors import ConfigError
+from mixlab.objective import Objective
 from mixlab.runs.specs import RunRecord
 from mixlab.study.config import TrackingConfig
 from mixlab.study.folder import StudyFolder
@@ -82,7 +83,7 @@ def test_every_finished_run_is_logged_once_with_all_that_it_was_and_came_to(
     plan = open_plan(study_folder)
     specs = first_specs(plan)[:2]
     broken = first_specs(plan)[2]
-    objective = plan.config.objective_weights
+    objective = plan.facts.objective
     config = TrackingConfig.model_validate({"wandb": setting})
     executor = SerialExecutor(Work.of(study_folder))
     with Ledger.hold(study_folder.ledger) as ledger:
@@ -103,13 +104,13 @@ def test_every_finished_run_is_logged_once_with_all_that_it_was_and_came_to(
         assert len(steps) == len(record.points)
         for step, point in zip(steps, record.points, strict=True):
             assert {name: step[f"loss.{name}"] for name in point.losses} == point.losses
-            assert step["loss"] == pytest.approx(sum(objective[name] * point.losses[name] for name in objective))
+            assert step["loss"] == pytest.approx(0.6 * point.losses["count"] + 0.4 * point.losses["words"])
             assert (step["tokens"], step["flops"]) == (point.tokens, point.flops)
 
 
 def test_a_tracker_that_raises_costs_its_log_and_not_the_run(study_folder: StudyFolder) -> None:
     class Unreachable:
-        def log(self, record: RunRecord, objective: dict[str, float]) -> None:
+        def log(self, record: RunRecord, objective: Objective) -> None:
             raise ConnectionError("no route to host")
 
     class Listener(Watcher):
@@ -127,7 +128,7 @@ def test_a_tracker_that_raises_costs_its_log_and_not_the_run(study_folder: Study
     specs = first_specs(plan)[:2]
     with Ledger.hold(study_folder.ledger) as ledger:
         executor = SerialExecutor(Work.of(study_folder))
-        make_runs(specs, ledger, executor, Unreachable(), listener, plan.config.objective_weights)
+        make_runs(specs, ledger, executor, Unreachable(), listener, plan.facts.objective)
     assert {record.status for record in read_ledger(study_folder.ledger).records.values()} == {"done"}
     assert sorted(listener.finished_runs) == sorted(spec.run_id for spec in specs)
     assert len(listener.warnings) == 2

@@ -9,7 +9,8 @@ from hooked_specs import HookedSpec, hooked
 
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
-from sweeps.executors.work import CancelledError, JobWorker, Work
+from proxies.training.train import StoppedError
+from sweeps.executors.work import JobWorker, Work
 from sweeps.plan import Plan, open_plan
 
 
@@ -33,7 +34,7 @@ def test_a_job_is_given_up_between_two_chunks(study_folder: StudyFolder, plan: P
         asked += 1
         return asked == 2
 
-    with pytest.raises(CancelledError):
+    with pytest.raises(StoppedError):
         worker.do((long,), tokens.append, after_two)
     assert asked == 2
     assert 0 < sum(tokens) < long.trained_tokens
