@@ -114,8 +114,9 @@ class Verification(Shown):
         yield found
         params, tokens = self.recommended["params"], self.recommended["tokens"]
         yield (
-            f"Recommended were {format_quantity(params)} parameters and {format_quantity(tokens)} tokens: "
-            f"{100 * (self.params / params - 1):+.1f}% and {100 * (self.tokens / tokens - 1):+.1f}% were trained."
+            f"Recommended: {format_quantity(params)} parameters, {format_quantity(tokens)} tokens; trained: "
+            f"{format_quantity(self.params)} ({_percent(self.params / params)}), "
+            f"{format_quantity(self.tokens)} ({_percent(self.tokens / tokens)})."
         )
         yield self.verdict
 
@@ -220,7 +221,8 @@ def verdict_of(best: Contender, winner: str, beats: Mapping[str, Mapping[str, An
     if clear:
         parts.append(f"It beats {_join(clear)} by more than the noise floor of {floor:.4f}.")
     if close:
-        parts.append(f"It cannot be told from {_join(close)} within that noise.")
+        noise = "that noise" if clear else f"the noise floor of {floor:.4f}"
+        parts.append(f"It cannot be told from {_join(close)} within {noise}.")
     if lost:
         parts.append(f"It LOSES to {_join(lost)}; the best mixture measured is {_said(winner)}.")
     return " ".join(parts)
@@ -249,6 +251,10 @@ def _contender(proof: Proof, mixture: Mixture, runs: Sequence[RunRecord]) -> Con
         mean=float(np.mean(measured)),
         losses=losses,
     )
+
+
+def _percent(ratio: float) -> str:
+    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f}%"  # the sum makes -0.0 a 0.0
 
 
 def _join(names: Sequence[str]) -> str:

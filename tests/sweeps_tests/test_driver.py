@@ -196,3 +196,15 @@ def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder
     assert len(mixtures) == 9
     again = sweep(StudyFolder.open(folder.root))
     assert [record.run_id for record in again] == [record.run_id for record in records]
+
+
+def test_the_table_of_a_round_is_written_whatever_becomes_of_the_next(swept_folder: StudyFolder) -> None:
+    before = table(swept_folder)
+    swept_folder.runs.unlink()
+    swept_folder.config_file.write_text(swept_folder.config_file.read_text() + "  rounds: 2\n")
+    folder = StudyFolder.open(swept_folder.root)
+    write_json(folder.round_file(1), [{"count": 0.5, "words": "much"}])
+    with pytest.raises(ConfigError, match=r"1\.json is damaged") as caught:
+        sweep(folder)
+    assert "delete it: the round is then proposed anew" in (caught.value.hint or "")
+    pd.testing.assert_frame_equal(table(folder), before)

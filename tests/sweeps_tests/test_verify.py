@@ -75,7 +75,8 @@ def test_the_size_that_is_trained_is_the_recommended_one(swept_folder: StudyFold
     assert result.tokens == pytest.approx(60_000, abs=64)
     assert result.candidates["recommended"].mixture == data["mixture"]
     difference = 100 * (result.params / 17_000 - 1)
-    assert f"Recommended were 17K parameters and 60K tokens: {difference:+.1f}% and" in result.summary()
+    assert "Recommended: 17K parameters, 60K tokens; trained: " in result.summary()
+    assert f"({difference:+.1f}%), 60K (" in result.summary()
 
 
 def test_what_is_proved_is_recommendation_json(swept_folder: StudyFolder) -> None:
@@ -219,4 +220,6 @@ def test_a_defeat_is_said() -> None:
     assert "OUTSIDE the predicted 2.0000 [1.9000, 2.1000]" in verdict
     assert "It LOSES to uniform; the best mixture measured is uniform." in verdict
     assert "beats proportional by more than the noise floor of 0.0500" in verdict
-    assert "cannot be told from best observed" in verdict
+    assert "cannot be told from best observed within that noise" in verdict
+    close = verdict_of(best, "uniform", {"uniform": {"difference": 0.01, "beyond_noise": False}}, 0.05)
+    assert close.endswith("It cannot be told from uniform within the noise floor of 0.0500.")
