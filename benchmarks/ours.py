@@ -17,6 +17,7 @@ from mixlab.study.config import ProxyConfig
 from proxies.backend.choice import choose_backend
 from sweeps.executors.base import Finished
 from sweeps.executors.local import LocalExecutor
+from sweeps.executors.work import Work
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     options = parser.parse_args()
     fingerprint = Inventory.load(options.corpus).fingerprint
     specs = [spec_of(options.size, options.tokens, options.batch, seed, fingerprint) for seed in range(options.runs)]
-    executor = LocalExecutor(options.corpus, os.cpu_count() or 1, choose_backend(ProxyConfig(device="cpu")))
+    work = Work(options.corpus, choose_backend(ProxyConfig(device="cpu")))
+    executor = LocalExecutor(work, os.cpu_count() or 1)
     events = executor.run([(spec,) for spec in specs])
     records = [record for event in events if isinstance(event, Finished) for record in event.records]
     print(json.dumps([record.points[-1].losses["text"] for record in records]))

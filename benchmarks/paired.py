@@ -24,7 +24,7 @@ from proxies.backend.choice import choose_backend, use_one_thread
 from proxies.training.sampler import Sampler
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
-from sweeps.driver import open_plan
+from sweeps.plan import open_plan
 
 FIRST_STREAM = 8000  # seeds that neither a sweep nor its verification uses
 

@@ -27,8 +27,7 @@ from proxies.backend.choice import choose_backend, use_one_thread
 from proxies.model.recipe import BASE_LEARNING_RATE, WARMUP_SHARE, growing_batches
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
-from sweeps.driver import open_plan
-from sweeps.plan import Plan
+from sweeps.plan import Plan, open_plan
 
 FIRST_STREAM = 7000  # seeds that neither a sweep nor its verification uses
 

@@ -21,6 +21,7 @@ from mixlab.runs.shapes import ModelShape, ladder
 from mixlab.runs.specs import RunSpec
 from mixlab.study.config import StudyConfig
 from mixlab.study.facts import Facts, as_domains
+from mixlab.study.folder import StudyFolder
 from proxies.model.recipe import make_recipe
 
 MIN_STEPS = 20  # of the shortest branch
@@ -153,6 +154,15 @@ def _affordable(shape: ModelShape, budgets: Sequence[float], min_tokens_per_para
             "drop this size, raise the largest budget, or lower proxies.min_tokens_per_param",
         )
     return kept
+
+
+def open_plan(folder: StudyFolder) -> Plan:
+    """The facts of a study that is prepared.
+
+    Raises:
+        CorpusError: when `mixlab prepare` has not run.
+    """
+    return Plan.make(folder.config, Inventory.load(folder.corpus))
 
 
 def design_specs(study: Plan, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:

@@ -12,7 +12,7 @@ from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunRecord
 from mixlab.units import format_quantity, format_seconds
 from sweeps.driver import Watcher
-from sweeps.executors.base import Job
+from sweeps.executors.work import Job
 
 PLAIN_SECONDS = 15.0
 
@@ -61,6 +61,9 @@ class ProgressWatcher(Watcher):
             self._done = self._total
             self._show(force=True)
             self._close()
+
+    def note(self, message: str) -> None:
+        self._console.print(f"note: {message}", markup=False, highlight=False)
 
     def warn(self, message: str) -> None:
         self._console.print(f"warning: {message}", style="yellow", markup=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mixlab.errors import ConfigError, SweepError
+from mixlab.objective import Objective
 from mixlab.runs.specs import RunRecord
 from mixlab.study.config import TrackingConfig
 
@@ -14,13 +15,13 @@ from mixlab.study.config import TrackingConfig
 class Tracker(Protocol):
     """Receives every finished run once."""
 
-    def log(self, record: RunRecord, objective: dict[str, float]) -> None: ...
+    def log(self, record: RunRecord, objective: Objective) -> None: ...
 
 
 class NoTracker:
     """Tracks nothing."""
 
-    def log(self, record: RunRecord, objective: dict[str, float]) -> None:
+    def log(self, record: RunRecord, objective: Objective) -> None:
         """Do nothing: the ledger has it all."""
 
 
@@ -42,7 +43,7 @@ class WandbTracker:
             mode=config.wandb, console="off", disable_git=True, disable_code=True, x_disable_stats=True, silent=True
         )
 
-    def log(self, record: RunRecord, objective: dict[str, float]) -> None:
+    def log(self, record: RunRecord, objective: Objective) -> None:
         spec = record.spec
         about: dict[str, Any] = {
             **spec.to_json(),
@@ -62,7 +63,7 @@ class WandbTracker:
         ) as run:
             for point in record.points:
                 values = {f"loss.{name}": loss for name, loss in point.losses.items()}
-                values["loss"] = sum(weight * point.losses[name] for name, weight in objective.items())
+                values["loss"] = objective.of_evals(point.losses)
                 run.log({**values, "tokens": point.tokens, "flops": point.flops})
 
 

@@ -44,6 +44,10 @@ class StudyFolder:
     def ledger(self) -> Path:
         return self.root / "ledger"
 
+    def round_file(self, number: int) -> Path:
+        """The mixtures that a later round of the sweep was decided to have."""
+        return self.ledger / "rounds" / f"{number}.json"
+
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
@@ -67,6 +71,10 @@ class StudyFolder:
     @property
     def verification(self) -> Path:
         return self.root / "verification.json"
+
+    @property
+    def verification_ledger(self) -> Path:
+        return self.root / "verification"
 
     @property
     def report(self) -> Path:

@@ -1,20 +1,34 @@
-"""The contract of an executor.
+"""What an executor owes its driver.
 
-A job is a tuple of runs trained together; an executor makes every job it is given and yields events as they come, in
-no order. It owns its workers and nothing else: keeping records is the driver's work. A worker that dies (killed, out
-of memory) costs its job one attempt, and the job is made again until `MAX_ATTEMPTS` are used up; a run whose training
-raises is `failed` at once, since it would raise again.
+An executor makes every job that it is given and yields events as they come. It owns its workers and nothing else:
+keeping records is the driver's work, and what a worker does with a job is `work.JobWorker`'s. To add one, write a class
+with the four members of `Executor` in a file that has the executor's name, and enter it in `registry.EXECUTORS`; the
+contract suite (tests/sweeps_tests/test_executor_contract.py) then runs over it.
+
+Required:
+
+- `run` yields exactly one `Finished` per job, with one record per member in the job's order, and after it nothing more
+  about that job. It may be called again and again.
+- A run whose training raises, or whose corpus is damaged, is `failed` at once with the reason, since it would raise
+  again, and the other jobs go on. `work.JobWorker` sees to it.
+- Never more than `workers` jobs at a time.
+- Closing the iterator stops the work soon and leaves no worker behind.
+
+Optional:
+
+- `Progress` may be as coarse as one event per job; all events of a job sum to the tokens that it processed.
+- An executor whose workers can die (killed, out of memory) makes the job of a dead one again, `MAX_ATTEMPTS` times in
+  all, and says so by `Restarted`; then the job is failed. One whose workers live and die with the driver never does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mixlab.runs.specs import RunRecord, RunSpec
-
-Job = tuple[RunSpec, ...]
+from sweeps.executors.work import Job, Work
 
 MAX_ATTEMPTS = 2
 
@@ -37,7 +51,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Restarted:
-    """The worker of `job` died with `exit_code`, and the job starts again."""
+    """The worker of `job` died with `exit_code` (None where it has none), and the job starts again."""
 
     job: Job
     exit_code: int | None
@@ -47,16 +61,22 @@ Event = Progress | Finished | Restarted
 
 
 class Executor(Protocol):
-    """Makes jobs."""
+    """Makes jobs; see this file's first lines."""
 
-    def stack_limit(self, spec: RunSpec) -> int:
-        """How many runs like `spec` a worker should train together: part of what a run comes to, down to rounding."""
+    @property
+    def work(self) -> Work:
+        """What every worker was told."""
         ...
 
-    def flops_left(self, job: Job) -> float:
-        """Training FLOPs that `job` still takes, given what was kept of it before."""
+    @property
+    def workers(self) -> int:
+        """How many jobs are made at a time."""
         ...
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Make all `jobs`, yielding events; exactly one `Finished` per job. Closing the iterator stops the workers."""
+    def rates(self, specs: Sequence[RunSpec]) -> list[float]:
+        """Training FLOP/s of all workers together on runs like each of `specs`, measured in seconds."""
+        ...
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+        """Make all `jobs`."""
         ...

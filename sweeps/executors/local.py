@@ -9,117 +9,119 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
-import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
-from mixlab.errors import MixlabError
-from mixlab.runs.flops import training_flops
-from mixlab.runs.specs import RunRecord, RunSpec
-from proxies.backend.choice import Backend, use_one_thread
-from proxies.backend.stacking import stack_limit
-from proxies.training.checkpoint import tokens_left
-from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Job, Progress, Restarted
+from mixlab.runs.specs import RunSpec
+from mixlab.study.folder import StudyFolder
+from proxies.backend.speed import measure_rate
+from proxies.training.train import StoppedError
+from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Progress, Restarted
+from sweeps.executors.work import Job, JobWorker, Work, failed
 
-REPORT_SECONDS = 0.3
 # Libraries read these when they are loaded, and one that starts a thread per core takes memory for each.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit threads that do not run in it
 
 
 @dataclass
-class _Worker:
+class _Process:
+    """A worker, the job that it has and for the how-manieth time that job is made."""
+
     process: SpawnProcess
     pipe: Connection
     job: Job | None = None
+    attempt: int = 1
 
 
 class LocalExecutor:
-    """Runs jobs in processes of this machine.
+    """Makes jobs in processes of this machine.
 
     Args:
-        corpus: the prepared corpus.
+        work: where and with what.
         workers: how many processes.
-        backend: device, engine and precision.
-        checkpoints: folder for checkpoints, or None to keep none.
     """
 
-    def __init__(self, corpus: Path, workers: int, backend: Backend, checkpoints: Path | None = None) -> None:
-        self._corpus, self._count, self._backend, self._checkpoints = corpus, workers, backend, checkpoints
+    def __init__(self, work: Work, workers: int) -> None:
+        self.work, self.workers = work, workers
 
-    def stack_limit(self, spec: RunSpec) -> int:
-        """See `Executor.stack_limit`."""
-        return stack_limit(spec, self._backend)
+    @classmethod
+    def of(cls, folder: StudyFolder, workers: int | None) -> LocalExecutor:
+        """A study's: as many workers as asked for, else as it says itself, else one per core; on a GPU always one."""
+        work = Work.of(folder)
+        wanted = workers or folder.config.sweep.workers or os.cpu_count() or 1
+        return cls(work, 1 if work.backend.device == "cuda" else wanted)
 
-    def flops_left(self, job: Job) -> float:
-        """See `Executor.flops_left`."""
-        return flops_left(job, self._checkpoints)
+    def rates(self, specs: Sequence[RunSpec]) -> list[float]:
+        """See `Executor.rates`."""
+        # Processes that share caches and memory are slower than one alone.
+        with ProcessPoolExecutor(self.workers, mp_context=SPAWN) as pool:
+            tried = [
+                [pool.submit(measure_rate, spec, self.work.backend) for _ in range(self.workers)] for spec in specs
+            ]
+            return [sum(future.result() for future in futures) for futures in tried]
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `Executor.run`; jobs start in the order given."""
         waiting = deque((job, 1) for job in jobs)
-        attempts: dict[int, int] = {}
-        workers = [self._start() for _ in range(min(self._count, len(jobs)))]
+        workers = [self._start() for _ in range(min(self.workers, len(jobs)))]
         try:
             for worker in workers:
-                self._hand_out(worker, waiting, attempts)
-            while any(worker.job is not None for worker in workers):
-                ready = wait([worker.pipe for worker in workers if worker.job is not None])
-                for worker in [w for w in workers if w.pipe in ready]:
-                    yield from self._receive(worker, workers, waiting, attempts)
+                self._hand_out(worker, waiting)
+            while busy := [worker for worker in workers if worker.job is not None]:
+                ready = wait([worker.pipe for worker in busy])
+                for worker in [one for one in busy if one.pipe in ready]:
+                    yield from self._receive(worker, workers, waiting)
         finally:
             for worker in workers:
                 worker.pipe.close()
                 worker.process.kill()
                 worker.process.join()
 
-    def _receive(
-        self, worker: _Worker, workers: list[_Worker], waiting: deque[tuple[Job, int]], attempts: dict[int, int]
-    ) -> Iterator[Event]:
-        job = worker.job
+    def _receive(self, worker: _Process, workers: list[_Process], waiting: deque[tuple[Job, int]]) -> Iterator[Event]:
+        job, attempt = worker.job, worker.attempt
         assert job is not None
-        attempt = attempts[id(job)]
         try:
-            kind, content = worker.pipe.recv()
+            content = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
+            code = worker.process.exitcode
             workers[workers.index(worker)] = fresh = self._start()
             if attempt < MAX_ATTEMPTS:
-                yield Restarted(job, worker.process.exitcode)
+                yield Restarted(job, code)
                 waiting.appendleft((job, attempt + 1))
+                records = None
             else:
-                error = f"its worker died {attempt} times, last with exit code {worker.process.exitcode}"
-                yield Finished(job, tuple(_failed(job, error, attempt)))
-            self._hand_out(fresh, waiting, attempts)
-            return
-        if kind == "progress":
-            yield Progress(job, content)
-            return
-        records = _failed(job, content, attempt) if kind == "error" else content
-        self._hand_out(worker, waiting, attempts)
-        yield Finished(job, tuple(replace(record, attempts=attempt) for record in records))
+                records = failed(job, f"its worker died {attempt} times, last with exit code {code}")
+            self._hand_out(fresh, waiting)
+        else:
+            if isinstance(content, int):
+                yield Progress(job, content)
+                return
+            records = content
+            self._hand_out(worker, waiting)
+        if records is not None:
+            yield Finished(job, tuple(replace(record, attempts=attempt) for record in records))
 
-    def _start(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        arguments = (theirs, self._corpus, self._backend, self._checkpoints)
-        process = context.Process(target=_work, args=arguments, daemon=True, name="mixlab-worker")
+    def _start(self) -> _Process:
+        ours, theirs = SPAWN.Pipe()
+        process = SPAWN.Process(target=_live, args=(theirs, self.work), daemon=True, name="mixlab-worker")
         with _environment(ONE_THREAD):
             process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Process(process, ours)
 
-    def _hand_out(self, worker: _Worker, waiting: deque[tuple[Job, int]], attempts: dict[int, int]) -> None:
+    def _hand_out(self, worker: _Process, waiting: deque[tuple[Job, int]]) -> None:
         worker.job = None
         if waiting:
-            worker.job, attempt = waiting.popleft()
-            attempts[id(worker.job)] = attempt
-            worker.pipe.send(worker.job)
+            worker.job, worker.attempt = waiting.popleft()
+            with suppress(BrokenPipeError):  # it is dead already, which shows when its answer is waited for
+                worker.pipe.send(worker.job)
 
 
 @contextmanager
@@ -137,48 +139,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _failed(job: Job, error: str, attempts: int) -> list[RunRecord]:
-    return [RunRecord(spec=spec, status="failed", attempts=attempts, error=error) for spec in job]
-
-
-def flops_left(job: Job, checkpoints: Path | None) -> float:
-    """Training FLOPs of `job` with the trunks that are kept in a folder: a stack begins where its slowest member is."""
-    tokens = max(spec.trained_tokens if checkpoints is None else tokens_left(checkpoints, spec) for spec in job)
-    return sum(training_flops(spec.shape, tokens) for spec in job)
-
-
-def _work(pipe: Connection, corpus: Path, backend: Backend, checkpoints: Path | None) -> None:
-    """A worker's life: open the corpus once, then train what comes."""
+def _live(pipe: Connection, work: Work) -> None:
+    """A worker's life: a job comes, numbers of tokens go while it is done, and then its records."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
-    from proxies.training.texts import open_texts
-    from proxies.training.train import train_stack
-
-    use_one_thread(backend)
+    worker = JobWorker(work)
     try:
-        texts = open_texts(corpus)
         while True:
-            job: Job = pipe.recv()
-            report = _Reporter(pipe)
-            try:
-                pipe.send(("done", train_stack(job, texts, backend, checkpoints, report)))
-            except MixlabError as error:
-                pipe.send(("error", f"{error.message} ({error.hint})" if error.hint else error.message))
-            except (EOFError, BrokenPipeError):
-                raise
-            except Exception:
-                pipe.send(("error", traceback.format_exc(limit=8)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the driver is gone
-
-
-class _Reporter:
-    """Sums tokens and passes them on a few times a second."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._tokens, self._last = pipe, 0, time.monotonic()
-
-    def __call__(self, tokens: int) -> None:
-        self._tokens += tokens
-        if time.monotonic() - self._last >= REPORT_SECONDS:
-            self._pipe.send(("progress", self._tokens))
-            self._tokens, self._last = 0, time.monotonic()
+            # While a worker is busy nothing is sent to it: what can be read then is the end of the driver.
+            pipe.send(worker.do(pipe.recv(), pipe.send, pipe.poll))
+    except (EOFError, BrokenPipeError, ConnectionResetError, StoppedError):
+        return

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mixlab.corpus.build.prepare import prepare_corpus
-from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
+from sweeps.executors.work import Work
 from sweeps.tracking import NoTracker
+
+sys.path.insert(0, str(Path(__file__).parent))  # for helpers that worker processes import, too
 
 STUDY = """
 name: tiny
@@ -54,25 +57,31 @@ def write_texts(root: Path) -> None:
         (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was prepared, to copy from."""
+    root = tmp_path_factory.mktemp("prepared")
+    write_texts(root)
+    (root / "study.yaml").write_text(STUDY)
+    prepare_corpus(StudyFolder.open(root))
+    return root
+
+
 @pytest.fixture
-def study_folder(tmp_path: Path) -> StudyFolder:
+def study_folder(prepared_once: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """Prepared, not swept."""
-    write_texts(tmp_path)
-    (tmp_path / "study.yaml").write_text(STUDY)
-    folder = StudyFolder.open(tmp_path)
-    prepare_corpus(folder)
-    return folder
+    root = tmp_path_factory.mktemp("study")
+    shutil.copytree(prepared_once, root, dirs_exist_ok=True)
+    return StudyFolder.open(root)
 
 
 @pytest.fixture(scope="session")
-def swept_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept_once(prepared_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that was swept, to copy from."""
     root = tmp_path_factory.mktemp("swept")
-    write_texts(root)
-    (root / "study.yaml").write_text(STUDY)
+    shutil.copytree(prepared_once, root, dirs_exist_ok=True)
     folder = StudyFolder.open(root)
-    prepare_corpus(folder)
-    run_sweep(folder, LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig())), NoTracker(), Watcher())
+    run_sweep(folder, LocalExecutor(replace(Work.of(folder), checkpoints=None), 2), NoTracker(), Watcher())
     return root
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,23 +18,22 @@ from mixlab.api.fit import fit
 from mixlab.api.recommend import recommend
 from mixlab.commands.export import export
 from mixlab.corpus.build.prepare import prepare_corpus
-from mixlab.errors import ConfigError, SweepError
+from mixlab.errors import ConfigError
 from mixlab.files import write_json
-from mixlab.runs import specs
 from mixlab.runs.specs import RunRecord
-from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.backend.choice import Backend, choose_backend
-from sweeps.driver import Watcher, first_specs, open_plan, run_sweep
-from sweeps.executors.base import Event, Finished, Job, Restarted
+from sweeps.driver import Watcher, run_sweep
+from sweeps.executors.base import Event, Finished, Restarted
 from sweeps.executors.local import LocalExecutor
-from sweeps.ledger import Ledger
-from sweeps.optuna_view import OptunaView
+from sweeps.executors.work import Job, Work
+from sweeps.ledger import read_ledger
+from sweeps.plan import open_plan
+from sweeps.proposals import first_specs
 from sweeps.tracking import NoTracker
 
 
 def sweep(folder: StudyFolder, **options: object) -> list[RunRecord]:
-    executor = LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig()), checkpoints=folder.checkpoints)
+    executor = LocalExecutor(Work.of(folder), 2)
     return list(run_sweep(folder, executor, NoTracker(), Watcher(), **options).records)  # type: ignore[arg-type]
 
 
@@ -44,7 +43,7 @@ def table(folder: StudyFolder) -> pd.DataFrame:
 
 def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolder) -> None:
     study_folder = swept_folder
-    records = list(Ledger(study_folder.ledger).records().values())
+    records = list(read_ledger(study_folder.ledger).records.values())
     assert {record.run_id for record in records} == {spec.run_id for spec in first_specs(open_plan(study_folder))}
     assert {record.status for record in records} == {"done"}
     assert all(len(record.points) == 3 for record in records)
@@ -55,10 +54,10 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
     stamps = {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
 
     class Nothing(LocalExecutor):
-        def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
             raise AssertionError("a finished run was repeated")
 
-    run_sweep(study_folder, Nothing(study_folder.corpus, 1, Backend()), NoTracker(), Watcher())
+    run_sweep(study_folder, Nothing(Work.of(study_folder), 1), NoTracker(), Watcher())
     assert stamps == {path: path.stat().st_mtime_ns for path in study_folder.ledger.glob("*.json")}
     pd.testing.assert_frame_equal(table(study_folder), frame)
 
@@ -66,11 +65,10 @@ def test_a_sweep_runs_and_a_second_call_repeats_nothing(swept_folder: StudyFolde
 # A driver that is killed when its third record is in the ledger, however fast the machine is.
 KILLED_DRIVER = """
 import os, signal, sys
-from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
-from proxies.backend.choice import choose_backend
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
+from sweeps.executors.work import Work
 from sweeps.tracking import NoTracker
 
 class Killer(Watcher):
@@ -83,7 +81,7 @@ class Killer(Watcher):
 
 if __name__ == "__main__":
     folder = StudyFolder.open(sys.argv[1])
-    executor = LocalExecutor(folder.corpus, 2, choose_backend(ProxyConfig()), folder.checkpoints)
+    executor = LocalExecutor(Work.of(folder), 2)
     run_sweep(folder, executor, NoTracker(), Killer())
 """
 
@@ -113,11 +111,11 @@ class KillsItsFirstWorker(LocalExecutor):
 
     killed = False
 
-    def _hand_out(self, worker: Any, waiting: Any, attempts: Any) -> None:
+    def _hand_out(self, worker: Any, waiting: Any) -> None:
         first, self.killed = not self.killed, True
         if first:
             os.kill(worker.process.pid, signal.SIGSTOP)
-        super()._hand_out(worker, waiting, attempts)
+        super()._hand_out(worker, waiting)
         if first:
             worker.process.kill()
 
@@ -126,7 +124,7 @@ def test_a_killed_workers_job_is_made_again_once(study_folder: StudyFolder) -> N
     jobs: list[Job] = [(spec,) for spec in first_specs(open_plan(study_folder))[:2]]
     finished: list[RunRecord] = []
     restarts = 0
-    for event in KillsItsFirstWorker(study_folder.corpus, 1, choose_backend(ProxyConfig())).run(jobs):
+    for event in KillsItsFirstWorker(Work.of(study_folder), 1).run(jobs):
         if isinstance(event, Restarted):
             restarts += 1
             assert event.exit_code == -signal.SIGKILL
@@ -149,7 +147,7 @@ def test_a_torn_record_is_set_aside_and_made_again(swept_folder: StudyFolder) ->
         def warn(self, message: str) -> None:
             warnings.append(message)
 
-    executor = LocalExecutor(study_folder.corpus, 1, choose_backend(ProxyConfig()))
+    executor = LocalExecutor(Work.of(study_folder), 1)
     run_sweep(study_folder, executor, NoTracker(), Listener())
     assert any(victim.name in warning for warning in warnings)
     pd.testing.assert_frame_equal(table(study_folder), before)
@@ -187,41 +185,6 @@ def test_a_domain_added_after_the_sweep_is_not_left_out_in_silence(swept_folder:
         fit(swept_folder.root)
 
 
-def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = set(swept_folder.ledger.glob("*.json"))
-    monkeypatch.setattr(specs, "SPEC_VERSION", specs.SPEC_VERSION + 1)
-    ledger = Ledger(swept_folder.ledger)
-    assert not ledger.records()
-    assert ledger.warnings == [
-        f"{len(files)} records in {swept_folder.ledger} are of another version of mixlab, which trains differently: "
-        "they stay there, and are not used"
-    ]
-    assert set(swept_folder.ledger.glob("*.json")) == files
-
-
-def test_a_second_driver_is_refused_and_the_holder_named(study_folder: StudyFolder) -> None:
-    with Ledger(study_folder.ledger).lock(), pytest.raises(SweepError, match=f"in use by process {os.getpid()}"):
-        sweep(study_folder)
-
-
-def test_the_optuna_study_is_rebuilt_from_the_ledger(swept_folder: StudyFolder) -> None:
-    study_folder = swept_folder
-    records = sweep(study_folder)
-    study = open_plan(study_folder)
-
-    def values() -> list[float]:
-        opened = OptunaView("tiny", study_folder.optuna, study.space, study.longest, "tpe", 0)
-        return sorted(opened.values())
-
-    before = values()
-    assert len(before) == 7
-    best = min(r.points[-1].losses["count"] * 0.6 + r.points[-1].losses["words"] * 0.4 for r in records)
-    assert before[0] >= best
-    study_folder.optuna.unlink()
-    sweep(study_folder)
-    assert values() == before
-
-
 @pytest.mark.parametrize("sampler", ["tpe", "law"])
 def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder: StudyFolder, sampler: str) -> None:
     text = swept_folder.config_file.read_text()
@@ -233,3 +196,15 @@ def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder
     assert len(mixtures) == 9
     again = sweep(StudyFolder.open(folder.root))
     assert [record.run_id for record in again] == [record.run_id for record in records]
+
+
+def test_the_table_of_a_round_is_written_whatever_becomes_of_the_next(swept_folder: StudyFolder) -> None:
+    before = table(swept_folder)
+    swept_folder.runs.unlink()
+    swept_folder.config_file.write_text(swept_folder.config_file.read_text() + "  rounds: 2\n")
+    folder = StudyFolder.open(swept_folder.root)
+    write_json(folder.round_file(1), [{"count": 0.5, "words": "much"}])
+    with pytest.raises(ConfigError, match=r"1\.json is damaged") as caught:
+        sweep(folder)
+    assert "delete it: the round is then proposed anew" in (caught.value.hint or "")
+    pd.testing.assert_frame_equal(table(folder), before)

@@ -13,8 +13,8 @@ from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
-from sweeps.driver import first_round, first_specs, open_plan
-from sweeps.plan import stacks
+from sweeps.plan import open_plan, stacks
+from sweeps.proposals import first_round, first_specs
 
 
 @settings(max_examples=25, deadline=None)
