@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.config import ProxyConfig
 from mixlab.study.folder import StudyFolder
 from proxies.backend.choice import choose_backend

@@ -7,18 +7,37 @@ whole, and an item that is shorter is looked for as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import U64, Block
 from mixlab.corpus.read.readers import records
 from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError, did_you_mean
 from mixlab.study.cleaning import BenchmarksConfig
+
+
+class Decontamination(Step):
+    """Drops documents that share a sequence of words with an item of a benchmark."""
+
+    def __init__(self, benchmarks: Benchmarks) -> None:
+        self._benchmarks = benchmarks
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config = settings.config.benchmarks
+        return cls(_benchmarks(config, settings.base_dir)) if config else None
+
+    def apply(self, part: Part) -> None:
+        found = self._benchmarks.find(part.block)
+        for number, name in enumerate(self._benchmarks.names):
+            part.drop(f"benchmark {name}", found == number)
 
 
 class Benchmarks:
@@ -52,6 +71,12 @@ class Benchmarks:
             where, which = hashes.find(sequences)
             benchmark[block.terms.documents[first[where]]] = numbers[which]
         return benchmark
+
+
+@lru_cache(maxsize=2)
+def _benchmarks(config: BenchmarksConfig, base_dir: Path) -> Benchmarks:
+    # Domains mostly share one list, and reading it takes long.
+    return Benchmarks(config, base_dir)
 
 
 def _sequences(block: Block, config: BenchmarksConfig) -> Iterator[tuple[int, U64]]:

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mixlab.commands.classify import classify_command
-from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.corpus.classify.labelled import read_examples, train_labelled
 from mixlab.corpus.classify.tag import Machine, tag_documents
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.corpus.read.readers import records
 from mixlab.corpus.read.texts import DomainTexts, read, sample
 from mixlab.errors import MixlabError
@@ -110,7 +110,7 @@ def test_a_split_by_topic_is_prepared_as_it_is(study: Path) -> None:
     assert len(rows) == 240
     assert {row["id"] for row in rows} == {row["id"] for _, row in records(["web.jsonl"], study)}
     assert set(rows[0]) == {"text", "id", "topic", "probability"}
-    inventory, _ = prepare_corpus(StudyFolder.open(study))
+    inventory = prepare_corpus(StudyFolder.open(study)).inventory
     assert sum(inventory.shards[name].documents for name in config.domains if name != "plain") == 240
 
 
