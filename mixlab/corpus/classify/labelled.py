@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import Classifier, checked_probabilities, library
 from mixlab.corpus.learn.calibrate import expected_calibration_error
+from mixlab.corpus.learn.contracts import Classifier, checked_probabilities
+from mixlab.corpus.learn.library import library
 from mixlab.corpus.learn.linear import LinearModel, Selection, fit_linear, train_linear
 from mixlab.corpus.read.readers import document, records
 from mixlab.errors import CorpusError, did_you_mean

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.learn.contracts import OTHER
 from mixlab.corpus.learn.features import WORDS
 from mixlab.corpus.learn.linear import WORDS_ONLY, LinearModel, train_linear
 from mixlab.errors import ConfigError, CorpusError

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from mixlab.corpus.classify.tag import Tags
-from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.learn.contracts import OTHER
 from mixlab.errors import ConfigError, did_you_mean
 
-UNIFORM = "uniform"
 SUM_TOLERANCE = 0.01
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import Embedder, checked_vectors, library
+from mixlab.corpus.learn.contracts import Embedder, checked_vectors
 from mixlab.corpus.learn.embed import Lsa
 from mixlab.corpus.learn.features import Analysis, Tfidf
+from mixlab.corpus.learn.library import library
 from mixlab.errors import CorpusError
 
 # More clusters than this are too many domains for a sweep; --clusters K takes any number.

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mixlab.corpus.learn.base import library, unit_rows
+from mixlab.corpus.learn.contracts import unit_rows
 from mixlab.corpus.learn.features import CONTENT, Tfidf
+from mixlab.corpus.learn.library import library
 from mixlab.errors import CorpusError
 
 DIMENSIONS = 100

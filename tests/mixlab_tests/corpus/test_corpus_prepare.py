@@ -193,7 +193,7 @@ def test_init_and_prepare_commands(tmp_path: Path) -> None:
         text = "".join(f"{name} paragraph {i} " + "x" * 200 + "\n\n" for i in range(4000))
         (tmp_path / "texts" / f"{name}.txt").write_text(text)
     assert CliRunner().invoke(init, [str(tmp_path)], catch_exceptions=False).exit_code == 0
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         CliRunner().invoke(init, [str(tmp_path)], catch_exceptions=False)
     result = CliRunner().invoke(prepare, [str(tmp_path), "--json"], catch_exceptions=False)
     assert list(json.loads(result.stdout)["domains"]) == ["no", "web[1]"]

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from mixlab.commands.classify import classify_command
 from mixlab.corpus.classify.labelled import read_examples, train_labelled
-from mixlab.corpus.classify.tag import Machine, tag_documents
+from mixlab.corpus.classify.tag import Tagger, tag_documents
 from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.corpus.read.readers import records
 from mixlab.corpus.read.texts import DomainTexts, read, sample
@@ -150,7 +150,7 @@ def test_options_that_cannot_be_meant_are_refused_with_a_hint(study: Path, plant
     cases: list[tuple[tuple[str | Path, ...], str]] = [
         ((study, "--domain", "wbe"), "no domain `wbe`"),
         ((study / "web.jsonl", "--domain", "web"), "no study.yaml"),
-        ((study, *labelled, "--topics", topics), "one place"),
+        ((study, *labelled, "--topics", topics), "one source"),
         ((study, *labelled, "--split"), "nothing to split by"),
         ((study, *labelled, "--by", "topic", "--split", "--print"), "both were given"),
         ((study, "--by", "quality"), "no signal `quality`"),
@@ -180,7 +180,7 @@ def test_two_processes_tag_as_one_does(study: Path, tmp_path: Path) -> None:
     model = train_labelled(read_examples(study / "labelled.jsonl", "label", "text", None), 0).model
     source = DomainTexts("web", ("web.jsonl",), study)
     one, two = (
-        tag_documents((source,), Machine(model), tmp_path / f"{n}.parquet", model.labels, workers=n) for n in (1, 2)
+        tag_documents((source,), Tagger(model), tmp_path / f"{n}.parquet", model.labels, workers=n) for n in (1, 2)
     )
     np.testing.assert_array_equal(one.topic, two.topic)
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()

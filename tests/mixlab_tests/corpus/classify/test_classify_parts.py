@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixlab.corpus.classify.parts import DROPPED, cut_domain, plain_name
+from mixlab.corpus.classify.cut import DROPPED, cut_domain, plain_name
 from mixlab.corpus.classify.shares import even_out, read_reference, topic_shares, uniform_reference
-from mixlab.corpus.classify.study_lines import replace_domain
 from mixlab.corpus.classify.tag import Tags
 from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.filters import bucket_names, buckets, drop_lowest, keep
@@ -20,6 +19,7 @@ from mixlab.corpus.signals.scores import Scores, write_scores
 from mixlab.corpus.signals.semantic import semantic_keepers
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.study.config import load_config
+from mixlab.study.edit import replace_domain
 
 
 def tags(topic: list[int], labels: tuple[str, ...], tokens: list[int] | None = None) -> Tags:

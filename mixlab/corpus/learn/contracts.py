@@ -1,21 +1,17 @@
-"""What a classifier and an embedder are, and how one of the user's own is brought in by name."""
+"""What a classifier and an embedder are, and checks of what they give, whoever wrote them."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError, MixlabError, did_you_mean
+from mixlab.errors import ConfigError
 
 OTHER = "other"
-T = TypeVar("T")
 
 
 class Classifier(Protocol):
@@ -34,25 +30,6 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
         """Vectors, shape (n, d), finite."""
-
-
-def load_classifier(name: str) -> Classifier:
-    """The user's own classifier, `module:object`.
-
-    Raises:
-        ConfigError: when it cannot be imported or has no `labels` and `probabilities`.
-    """
-    found = cast(Classifier, _load(name, "--classifier", ("labels", "probabilities")))
-    labels = found.labels
-    texts = isinstance(labels, (list, tuple)) and all(isinstance(label, str) for label in labels)
-    if not texts or not labels or len(set(labels)) != len(labels):
-        raise ConfigError(f"`labels` of {name} must be different texts, but are {labels!r:.80}")
-    return found
-
-
-def load_embedder(name: str) -> Embedder:
-    """The user's own embedding model, `module:object`; raises as `load_classifier` does."""
-    return cast(Embedder, _load(name, "--embedder", ("embed",)))
 
 
 def checked_probabilities(classifier: Classifier, texts: Sequence[str]) -> Array:
@@ -88,31 +65,3 @@ def unit_rows(vectors: NDArray[np.float32], count: int, who: str) -> NDArray[np.
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     return np.asarray(vectors / lengths, dtype=np.float32)
-
-
-def library(module: str) -> Any:
-    """A module of scikit-learn, or a hint where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise MixlabError("classification needs the package `scikit-learn`", "pip install mixlab[data]") from None
-
-
-def _load(name: str, option: str, needed: tuple[str, ...]) -> Any:
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ConfigError(f"{option} takes module:object, but got `{name}`", f"for example {option} my_model:topics")
-    # Like `python -m`: a module that lies where the command runs is found.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        place = importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"cannot import `{module}`: {error}", "run where the module lies, or install it") from None
-    if not hasattr(place, attribute):
-        raise ConfigError(f"module `{module}` has no `{attribute}`", did_you_mean(attribute, vars(place)))
-    found = getattr(place, attribute)
-    for method in needed:
-        if not hasattr(found, method):
-            raise ConfigError(f"{name} must have `{method}`, but has not", "mixlab.corpus.learn.base says what it is")
-    return found
