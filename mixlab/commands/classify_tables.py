@@ -74,12 +74,12 @@ def show_classifier(console: Console, outcome: Classification) -> None:
         show_hold_out(console, "Test", outcome.about["test"])
     if about.get("silhouettes"):
         tried = ", ".join(f"{count}: {value:.3f}" for count, value in about["silhouettes"].items())
-        console.print(f"Clusters by the highest mean silhouette of those tried ({tried}).")
+        console.print(f"Number of clusters by the highest mean silhouette ({tried}).")
     for topic, words in about.get("unused", {}).items():
-        console.print(f"note: no document has {', '.join(map(escape, words))} (seeds of {escape(topic)})")
+        console.print(f"note: seed words of {escape(topic)} that no document has: {', '.join(map(escape, words))}")
     if "quality" in outcome.about:
         best = max(outcome.about["quality"]["cross_validated_macro_f1"].values())
-        console.print(f"Good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
+        console.print(f"Quality: good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
 
 
 def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool, reference: str, width: int) -> Table:
@@ -128,12 +128,12 @@ def show_cut(console: Console, cut: Cut) -> None:
     for name, count in (cut.dropped or {}).items():
         console.print(f"{name}: {count:,} documents dropped", markup=False)
     if cut.merged:
-        console.print(f"merged into other, being too small: {', '.join(cut.merged)}", markup=False)
+        console.print(f"too small, merged into other: {', '.join(cut.merged)}", markup=False)
 
 
 def parts_table(cut: Cut) -> Table:
     """The sub-domains of a domain."""
-    table = Table(title=f"{escape(cut.domain)} in parts", title_justify="left")
+    table = Table(title=f"parts of {escape(cut.domain)}", title_justify="left")
     table.add_column("part", overflow="fold")
     for name in ("docs", "bytes", "tokens", "share"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -26,7 +26,7 @@ def domain_table(inventory: Inventory, max_epochs: float) -> Table:
     columns = ("documents", "bytes", "train tokens", "validation tokens", "copies dropped", "other drops")
     table = _table(
         f"corpus {inventory.fingerprint}, vocabulary {inventory.vocab_size}",
-        ("domain", *columns, f"x{max_epochs:g} epochs"),
+        ("domain", *columns, f"tokens in {max_epochs:g} epochs"),
     )
     for name, facts in inventory.shards.items():
         table.add_row(
@@ -43,7 +43,7 @@ def domain_table(inventory: Inventory, max_epochs: float) -> Table:
 
 
 def _rule_table(cleaning: Cleaning) -> Table:
-    table = _table("dropped, by rule", ("rule", "documents", "bytes", "most in"))
+    table = _table("dropped, by rule", ("rule", "documents", "bytes", "mostly in"))
     rules: dict[str, list[tuple[int, int, str]]] = {}
     for name, domain in cleaning.items():
         for rule, part in domain["dropped"].items():
@@ -84,7 +84,7 @@ def _skipped_table(cleaning: Cleaning) -> Table:
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        words = number == 0 or column in ("most in", "shares", "kind", "fault")
+        words = number == 0 or column in ("mostly in", "shares", "kind", "fault")
         table.add_column(column, overflow="fold", justify="left" if words else "right")
     return table
 

@@ -68,12 +68,12 @@ def replace_domain(
             pair = _pair(root, (*at, domain))
             if pair is not None:
                 edits.append(_weight_edit(text, _node(root, at), pair, shares))
-                notes.append(f"the weight of `{domain}` in {'.'.join(at)} is shared by its parts as they share tokens")
+                notes.append(f"the weight of `{domain}` in {'.'.join(at)} is divided among its parts by their tokens")
     after = _replaced(text, edits)
     try:
         read_back(path, after)
     except ConfigError as error:
-        raise ConfigError(f"the split would leave no valid study: {error.message}", error.hint) from None
+        raise ConfigError(f"the split would leave an invalid study: {error.message}", error.hint) from None
     return Rewrite(text, after, tuple(notes))
 
 
@@ -91,7 +91,7 @@ def replace_keys(text: str, entries: Mapping[str, str]) -> str:
     for name, entry in entries.items():
         pair = _pair(root, (name,))
         if pair is None:
-            raise ConfigError(f"the template of a study must have the key `{name}`, but has not", "add it")
+            raise ConfigError(f"the template of a study must have the key `{name}`, but has none", "add it")
         edits.append((pair[0].start_mark.index, _end(pair[1]), entry))
     return _replaced(text, edits)
 
@@ -174,8 +174,8 @@ def _refuse_bounds(path: Path, root: Any, domain: str, names: Sequence[str]) -> 
         pair = _pair(root, ("mixtures", bound, domain))
         if pair is not None:
             raise ConfigError(
-                f"{path}:{pair[0].start_mark.line + 1}: mixtures.{bound} bounds domain `{domain}`, and cannot bound "
-                f"the sum of the {len(names)} parts it is split into",
+                f"{path}:{pair[0].start_mark.line + 1}: mixtures.{bound} bounds domain `{domain}`, but nothing can "
+                f"bound the sum of the {len(names)} parts it would be split into",
                 f"remove this line, and bound the parts after the split, for example {bound}: {{{flow(names[0])}: "
                 f"{pair[1].value}}}",
             )

@@ -125,7 +125,8 @@ def cut_domain(
     mine = tags.domain == tags.domains.index(domain)
     sizes, tokens = tags.bytes[mine], tags.tokens[mine]
     if not stays.any():
-        raise CorpusError(f"the filters leave nothing of domain `{domain}`", "loosen --keep, --drop-lowest or both")
+        listed = ", ".join(f"{name}: {count:,}" for name, count in dropped.items())
+        raise CorpusError(f"the filters drop all documents of domain `{domain}` ({listed})", "loosen the filters")
     left = np.bincount(part[stays], weights=tokens[stays], minlength=len(labels))
     shares = left / left.sum()
     small = _small_parts(labels, shares, smallest)

@@ -62,7 +62,9 @@ def write_parts(cut: Cut, source: DomainTexts, tags: Tags, root: Path) -> list[P
 
 def _write(cut: Cut, source: DomainTexts, tags: Tags, folder: Path) -> None:
     mine = np.flatnonzero(tags.domain == tags.domains.index(cut.domain))
-    changed = CorpusError(f"the text of domain `{cut.domain}` changed while it was classified", "run it again")
+    changed = CorpusError(
+        f"the text of domain `{cut.domain}` changed while it was classified", "run the same command again"
+    )
     count = 0
     with ExitStack() as stack:
         files = [
@@ -100,4 +102,6 @@ def check_new_names(cut: Cut, domains: Sequence[str]) -> None:
     """
     taken = [name for name in cut.names if name in domains and name != cut.domain]
     if taken:
-        raise ConfigError(f"the study has a domain `{taken[0]}` already", "rename it in study.yaml, or the topic")
+        raise ConfigError(
+            f"the split would make a second domain `{taken[0]}`", "rename that domain in study.yaml, or the topic"
+        )

@@ -172,7 +172,9 @@ def tag_documents(
             writer.close()
             os.replace(draft, out)
     except OSError as error:
-        raise WriteError(f"cannot write {out}: {error.strerror}", "free space or permit writing there") from error
+        raise WriteError(
+            f"cannot write {out}: {error.strerror}", "free space or permit writing there, then run the same command"
+        ) from error
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     return Tags(
         domains=names,
@@ -205,7 +207,10 @@ def _known(
         found = scores.of([doc.id for doc in batch])
         clash = sorted(set(found) & set(columns))
         if clash:
-            raise CorpusError(f"the scores have a column `{clash[0]}`, which mixlab computes itself", "rename it")
+            raise CorpusError(
+                f"the scores have a column `{clash[0]}`, which mixlab computes itself",
+                "rename it in the file of --scores",
+            )
         more |= found
     return more
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mixlab.corpus.clean.hashes import HashSet
 from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import U64, Block
-from mixlab.corpus.read.readers import records
+from mixlab.corpus.read.readers import no_field, records
 from mixlab.corpus.read.sources import expand
-from mixlab.errors import CorpusError, did_you_mean
+from mixlab.errors import CorpusError
 from mixlab.study.cleaning import BenchmarksConfig
 
 
@@ -94,8 +94,7 @@ def _texts(path: str, config: BenchmarksConfig) -> Iterator[str]:
     for where, record in records([path]):
         for name in config.fields:
             if name not in record:
-                hint = f"{did_you_mean(name, record)} (corpus.cleaning.benchmarks.fields)"
-                raise CorpusError(f"{where}: there is no field `{name}`", hint)
+                raise no_field(where, name, record, "corpus.cleaning.benchmarks.fields")
         stem, *others = (_values(record[name], f"{where}, field `{name}`") for name in config.fields)
         start = " ".join(stem)
         yield start
@@ -109,5 +108,5 @@ def _values(value: Any, where: str) -> list[str]:
     for each in values:
         if not isinstance(each, str):
             hint = "name fields that hold text, or lists of texts"
-            raise CorpusError(f"{where}: must be text or texts, but holds {each!r:.60}", hint)
+            raise CorpusError(f"{where}: must be text or a list of texts, but holds {each!r:.60}", hint)
     return values

@@ -100,7 +100,7 @@ class LanguageIdentifier:
         for code in codes:
             if code not in self._labels:
                 hint = did_you_mean(code, sorted(set(self._labels)))
-                raise ConfigError(f"there is no language `{code}` in corpus.cleaning.languages.keep", hint)
+                raise ConfigError(f"corpus.cleaning.languages.keep: there is no language `{code}`", hint)
 
 
 @lru_cache(maxsize=2)

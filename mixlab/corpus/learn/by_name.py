@@ -21,7 +21,7 @@ def import_classifier(name: str) -> Classifier:
     labels = found.labels
     texts = isinstance(labels, (list, tuple)) and all(isinstance(label, str) for label in labels)
     if not texts or not labels or len(set(labels)) != len(labels):
-        raise ConfigError(f"`labels` of {name} must be different texts, but are {labels!r:.80}")
+        raise ConfigError(f"`labels` of {name} must be different texts, but are {labels!r:.80}", "correct them")
     return found
 
 
@@ -40,13 +40,14 @@ def _load(name: str, option: str, needed: tuple[str, ...]) -> Any:
     try:
         place = importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(f"cannot import `{module}`: {error}", "run where the module lies, or install it") from None
+        raise ConfigError(
+            f"cannot import `{module}`: {error}", "run the command in the module's folder, or install the module"
+        ) from None
     if not hasattr(place, attribute):
         raise ConfigError(f"module `{module}` has no `{attribute}`", did_you_mean(attribute, vars(place)))
     found = getattr(place, attribute)
     for method in needed:
         if not hasattr(found, method):
-            raise ConfigError(
-                f"{name} must have `{method}`, but has not", "mixlab.corpus.learn.contracts says what it is"
-            )
+            hint = f"{option} takes an object with {' and '.join(needed)}; see mixlab.corpus.learn.contracts"
+            raise ConfigError(f"{name} has no `{method}`", hint)
     return found

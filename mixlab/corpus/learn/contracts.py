@@ -12,6 +12,7 @@ from mixlab.arrays import Array
 from mixlab.errors import ConfigError
 
 OTHER = "other"
+HINT = "correct its `probabilities`"
 
 
 class Classifier(Protocol):
@@ -41,9 +42,9 @@ def checked_probabilities(classifier: Classifier, texts: Sequence[str]) -> Array
     given = np.asarray(classifier.probabilities(texts), dtype=np.float64)
     wanted = (len(texts), len(classifier.labels))
     if given.shape != wanted:
-        raise ConfigError(f"a classifier must give probabilities of shape {wanted}, but gave {given.shape}")
+        raise ConfigError(f"a classifier must give probabilities of shape {wanted}, but gave {given.shape}", HINT)
     if not np.isfinite(given).all() or (given < 0).any() or (np.abs(given.sum(axis=1) - 1) > 1e-3).any():
-        raise ConfigError("a classifier must give rows of probabilities that sum to 1, but gave others")
+        raise ConfigError("a classifier must give rows of probabilities that sum to 1, but gave others", HINT)
     return given
 
 
@@ -59,7 +60,10 @@ def checked_vectors(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.floa
 def unit_rows(vectors: NDArray[np.float32], count: int, who: str) -> NDArray[np.float32]:
     """`vectors` checked to be finite and of shape (count, d), and scaled to length 1."""
     if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
-        raise ConfigError(f"{who} must give one vector per text, shape ({count}, d), but gave {vectors.shape}")
+        raise ConfigError(
+            f"{who} must give one vector per text, shape ({count}, d), but gave {vectors.shape}",
+            "give a vector to every text",
+        )
     if not np.isfinite(vectors).all():
         raise ConfigError(f"{who} must give finite numbers, but some are not", "look for NaN in the vectors")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

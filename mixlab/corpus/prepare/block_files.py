@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.shards import REBUILD
 from mixlab.errors import CorpusError
 
 _FACTS = "facts"
@@ -41,4 +42,4 @@ def read_block(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_FACTS).tobytes())
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{path} is damaged: {error}", "`mixlab prepare DIR --force` starts again") from None
+        raise CorpusError(f"{path} is damaged: {error}", REBUILD) from None

@@ -25,10 +25,12 @@ from mixlab.corpus.shards import SPLITS, TOKEN_BYTES_FILE, ShardInfo, ShardWrite
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_path, train_bpe
 from mixlab.errors import CorpusError
 from mixlab.files import write_json
-from mixlab.study.config import CorpusConfig, StudyConfig
+from mixlab.study.config import DomainConfig, StudyConfig
 
 # BPE merges are counted on at most so much training text per domain, from its start; more hardly changes them.
 BPE_BYTES_PER_DOMAIN = 8_000_000
+# A chance that is no explanation.
+RARE = 0.001
 
 
 def build_corpus(build: Build, progress: Progress, workers: int) -> Inventory:
@@ -94,7 +96,8 @@ def _write_shards(build: Build, admission: Admission, tokenizer: Tokenizer, work
                     facts.merge(more)
                     for split, writer in writers.items():
                         writer.append(data[split])
-            _check_sides(name, facts, admission.tallies[name], build.config.corpus)
+            fraction = build.config.corpus.validation_fraction
+            _check_sides(name, build.config.domains[name], facts, admission.tallies[name], fraction)
             infos = {split: writer.close() for split, writer in writers.items()}
         except BaseException:
             for writer in writers.values():
@@ -104,21 +107,29 @@ def _write_shards(build: Build, admission: Admission, tokenizer: Tokenizer, work
     return shards
 
 
-def _check_sides(name: str, facts: TokenFacts, tally: Tally, corpus: CorpusConfig) -> None:
+def _check_sides(name: str, domain: DomainConfig, facts: TokenFacts, tally: Tally, fraction: float) -> None:
+    """Refuse a domain that has nothing to train on, or to validate with."""
     documents = sum(amount.documents for amount in facts.splits.values())
-    for split, amount in facts.splits.items():
-        if amount.documents == 0:
-            # The share at which a side stays empty once in a thousand times, if every document is its own group.
-            enough = math.ceil(100 * (1 - 0.001 ** (1 / max(documents, 1)))) / 100
-            grouped = "; they share few groups" if enough < corpus.validation_fraction else ""
-            raise CorpusError(
-                f"the {split} side of domain `{name}` is empty: {documents} documents split at "
-                f"validation_fraction {corpus.validation_fraction:g} ({tally.losses}){grouped}",
-                "choose a group_field that tells more groups apart, or leave it out"
-                if grouped
-                else "give the domain more documents, or finer groups (group_field)"
-                + (f", or set corpus.validation_fraction to {enough}" if enough < 0.5 else ""),
-            )
+    for split, share in (("validation", fraction), ("train", 1 - fraction)):
+        if facts.splits[split].documents:
+            continue
+        # If every document were its own group, a side of this share would be empty less than once in a thousand times.
+        few_groups = domain.group_field is not None and (1 - share) ** documents < RARE
+        reason = f"its {documents} documents share few groups" if few_groups else f"documents to split: {documents}"
+        raise CorpusError(
+            f"the {split} side of domain `{name}` is empty at validation_fraction {fraction:g}: {reason}; {tally.losses}",
+            ", or ".join(_ways_to_fill(domain, split, documents, fraction, few_groups)),
+        )
+
+
+def _ways_to_fill(domain: DomainConfig, split: str, documents: int, fraction: float, few_groups: bool) -> list[str]:
+    """What would give an empty side of the split documents."""
+    ways = [] if few_groups else ["give the domain more documents"]
+    ways += ["choose a group_field with more values, or leave it out"] if domain.group_field else []
+    enough = math.ceil(100 * (1 - RARE ** (1 / max(documents, 1)))) / 100
+    if split == "validation" and fraction < enough < 0.5:
+        ways.append(f"set corpus.validation_fraction to {enough}")
+    return ways
 
 
 def _facts(tally: Tally, facts: TokenFacts, infos: dict[str, ShardInfo]) -> DomainShards:

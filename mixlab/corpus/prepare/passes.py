@@ -92,7 +92,8 @@ def admit(build: Build, progress: Progress, workers: int) -> Admission:
         progress(name, admission.admit(name, path))
     for name, tally in admission.tallies.items():
         if tally.kept_bytes == 0:
-            raise CorpusError(f"domain `{name}` holds no text ({tally.losses})", "check its paths and cleaning")
+            hint = "loosen the cleaning that dropped its documents" if tally.documents else "check its paths and fields"
+            raise CorpusError(f"domain `{name}` holds no text ({tally.losses})", hint)
     return admission
 
 

@@ -69,7 +69,7 @@ class Tally:
         """What went missing, for a message."""
         parts = [f"{each.documents:,} {rule}" for rule, each in self.dropped.items()]
         parts += [f"{count:,} rows skipped: {reason}" for reason, count in self.skipped.counts.items()]
-        return f"of {self.documents:,} documents dropped: {', '.join(parts) or 'none'}"
+        return f"documents read: {self.documents:,}; dropped: {', '.join(parts) or 'none'}"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -48,7 +48,7 @@ def domain_texts(name: str, config: DomainConfig, root: Path) -> DomainTexts:
     """
     if config.format != "auto":
         raise ConfigError(
-            f"domain `{name}` is tokenised already ({config.format}); classification reads text",
+            f"classification needs text, but domain `{name}` is tokenised ({config.format})",
             "name the other domains with --domain",
         )
     skipped: Counter[str] | None = Counter() if config.on_bad_row == "skip" else None

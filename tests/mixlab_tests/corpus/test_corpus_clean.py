@@ -293,7 +293,7 @@ def test_a_copy_of_what_was_dropped_is_not_a_copy(tmp_path: Path) -> None:
 
 def test_a_domain_that_is_cleaned_away_says_by_what(tmp_path: Path) -> None:
     root = study(tmp_path, {"a": [*map(prose, range(30))], "b": ["{"] * 30}, {"quality": {"curly_brace": True}})
-    with pytest.raises(CorpusError, match=r"`b` holds no text \(of 30 documents dropped: 30 curly_brace\)"):
+    with pytest.raises(CorpusError, match=r"`b` holds no text \(documents read: 30; dropped: 30 curly_brace\)"):
         CliRunner().invoke(prepare, [str(root)], catch_exceptions=False)
 
 

@@ -132,9 +132,9 @@ def test_one_group_for_all_is_named_as_the_cause(tmp_path: Path) -> None:
     folder = study(tmp_path, extra=", group_field: id-stem")
     path = tmp_path / "0.jsonl"
     path.write_text(re.sub(r'"id": "g\d+-', '"id": "wiki-', path.read_text()))
-    with pytest.raises(CorpusError, match="they share few groups") as refused:
+    with pytest.raises(CorpusError, match="documents share few groups") as refused:
         prepare_corpus(folder)
-    assert refused.value.hint == "choose a group_field that tells more groups apart, or leave it out"
+    assert refused.value.hint == "choose a group_field with more values, or leave it out"
 
 
 def test_a_flipped_bit_is_named(tmp_path: Path) -> None:

@@ -99,10 +99,10 @@ def test_damaged_foreign_and_pickled_models_are_refused(planted: ModuleType, tmp
     [
         (lambda rows: [{"text": r["text"], "topic": "a"} for r in rows], "no field `label`", "label-field"),
         (lambda rows: [r | {"label": "one"} for r in rows], "at least 2 labels", "another field"),
-        (lambda rows: [*rows, {"text": "x y", "label": "rare"}], "fewer of `rare` 1", "add examples"),
+        (lambda rows: [*rows, {"text": "x y", "label": "rare"}], "`rare` has 1", "add examples"),
         (lambda rows: [r | {"label": None} for r in rows], "must be text or a whole number", "its label"),
         (lambda rows: [r | {"text": 3} for r in rows], "must be text", "field that holds the text"),
-        (lambda rows: [r | {"label": f"l{i}"} for i, r in enumerate(rows * 9)], "different labels", "label-field"),
+        (lambda rows: [r | {"label": f"l{i}"} for i, r in enumerate(rows * 9)], "at most 500 labels", "label-field"),
     ],
 )
 def test_examples_that_cannot_teach_are_refused(
@@ -152,7 +152,7 @@ def test_seed_words_find_documents_that_have_none_of_them(planted: ModuleType) -
         ("a: [x]\nb: []", "no seed words"),
         ("a: [x]\na: [y]", "duplicate|twice"),
         ("a: [x]\nb: [X, y]", "seed of `a` and of `b`"),
-        ("a: [x]\nother: [y]", "belongs to no topic"),
+        ("a: [x]\nother: [y]", "documents of no topic"),
         ("- a\n- b", "holds none"),
     ],
 )
@@ -165,7 +165,7 @@ def test_topics_that_cannot_be_meant_are_refused(tmp_path: Path, text: str, mess
 
 def test_seeds_that_hardly_occur_are_refused(planted: ModuleType) -> None:
     texts = [row["text"] for row in planted.rows(20)]
-    with pytest.raises(CorpusError, match="`moon` \\(0\\)"):
+    with pytest.raises(CorpusError, match="`moon` occur in 0"):
         train_from_seeds(texts, {"sailing": ("anchor",), "moon": ("crater",)}, 0)
 
 
@@ -223,12 +223,12 @@ def test_a_classifier_of_the_users_own(tmp_path: Path, monkeypatch: pytest.Monke
     for name, message in (
         ("own_topics", "takes module:object"),
         ("own_topics:halff", "has no `halff`"),
-        ("own_topics:number", "must have `labels`"),
+        ("own_topics:number", "has no `labels`"),
         ("nowhere_at_all:x", "cannot import"),
     ):
         with pytest.raises(ConfigError, match=message):
             import_classifier(name)
-    with pytest.raises(ConfigError, match="must have `embed`"):
+    with pytest.raises(ConfigError, match="has no `embed`"):
         import_embedder("own_topics:half")
     wrong = SimpleNamespace(labels=("a", "b"), probabilities=lambda texts: np.ones((len(texts), 2)))
     with pytest.raises(ConfigError, match="sum to 1"):

@@ -63,7 +63,7 @@ def test_what_is_cut_from_one_topic_takes_no_other_above_its_limit() -> None:
     [
         ({"a": 0.5, "b": 0.4}, "sum to 0.9"),
         ({"a": 0.5, "c": 0.5}, "topic `c`"),
-        ({"a": 2, "b": -1}, "0..1"),
+        ({"a": 2, "b": -1}, "between 0 and 1"),
         ([1], "shares by topic"),
         ("}", "not JSON"),
     ],
@@ -88,7 +88,7 @@ def test_small_parts_go_to_other_until_it_is_large_enough() -> None:
     assert (cut.part == DROPPED).sum() == 50
     assert cut.names == ("web-a", "web-b", "web-c", "web-d")
     assert sum(cut.shares.values()) == pytest.approx(1)
-    with pytest.raises(CorpusError, match="leave nothing"):
+    with pytest.raises(CorpusError, match="drop all documents"):
         cut_domain(some, "web", labels, some.topic, np.zeros(100, bool), 0.0, {})
 
 
