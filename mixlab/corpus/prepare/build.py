@@ -116,8 +116,9 @@ def _check_sides(name: str, domain: DomainConfig, facts: TokenFacts, tally: Tall
         # If every document were its own group, a side of this share would be empty less than once in a thousand times.
         few_groups = domain.group_field is not None and (1 - share) ** documents < RARE
         reason = f"its {documents} documents share few groups" if few_groups else f"documents to split: {documents}"
+        where = f"the {split} side of domain `{name}` is empty at validation_fraction {fraction:g}"
         raise CorpusError(
-            f"the {split} side of domain `{name}` is empty at validation_fraction {fraction:g}: {reason}; {tally.losses}",
+            f"{where}: {reason} ({tally.losses})",
             ", or ".join(_ways_to_fill(domain, split, documents, fraction, few_groups)),
         )
 

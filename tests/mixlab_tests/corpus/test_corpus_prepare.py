@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
@@ -18,6 +19,7 @@ from mixlab.commands.prepare import prepare
 from mixlab.corpus.embedded import write_embedded_corpus
 from mixlab.corpus.inventory import Inventory
 from mixlab.corpus.prepare.run import prepare_corpus
+from mixlab.corpus.prepare.worker import side
 from mixlab.corpus.shards import open_shard, slug, token_bytes
 from mixlab.corpus.tokenizer import load_tokenizer
 from mixlab.errors import ConfigError, CorpusError
@@ -128,6 +130,27 @@ def test_an_empty_side_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "corpus").exists()
 
 
+@pytest.mark.parametrize(
+    ("empty", "hint"),
+    [
+        ("validation", r"give the domain more documents, or set corpus\.validation_fraction to 0\.\d+"),
+        ("train", "give the domain more documents"),
+    ],
+)
+def test_the_hint_for_an_empty_side_fits_it(tmp_path: Path, empty: str, hint: str) -> None:
+    folder = study(tmp_path)
+    other = {"validation": "train", "train": "validation"}[empty]
+    rows = [f"a single text {i}" for i in range(1000)]
+    here = [row for row in rows if side(hashlib.sha256(row.encode()).hexdigest(), 0.2) == other][:20]
+    (tmp_path / "0.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in here))
+    message = (
+        rf"the {empty} side of domain `a` is empty .*: documents to split: 20 \(documents read: 20; dropped: none\)"
+    )
+    with pytest.raises(CorpusError, match=message) as refused:
+        prepare_corpus(folder)
+    assert re.fullmatch(hint, str(refused.value.hint))
+
+
 def test_one_group_for_all_is_named_as_the_cause(tmp_path: Path) -> None:
     folder = study(tmp_path, extra=", group_field: id-stem")
     path = tmp_path / "0.jsonl"
@@ -185,6 +208,34 @@ def test_a_killed_prepare_leaves_no_corpus(tmp_path: Path, where: str) -> None:
     assert prepared.built
     assert prepared.inventory.shards["a"].documents == 200
     assert not (tmp_path / ".corpus.building").exists()
+
+
+def test_bad_rows_are_skipped_where_the_caller_says_so(tmp_path: Path) -> None:
+    folder = study(tmp_path)
+    with open(tmp_path / "1.jsonl", "a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(CorpusError, match=r"1\.jsonl, row 201: not valid JSON"):
+        prepare_corpus(folder)
+    prepared = prepare_corpus(folder, on_bad_row="skip")
+    assert prepared.inventory.shards["b"].skipped_rows == {"not JSON": 1}
+    assert prepared.bytes_read == sum(facts.read_bytes for facts in Inventory.load(folder.corpus).shards.values()) > 0
+    data = prepared.to_json(samples=0)
+    assert data["cleaning"]["b"]["skipped"] == {"rows": {"not JSON": 1}, "samples": []}
+    assert data["fingerprint"] == prepared.inventory.fingerprint
+
+
+def test_a_change_of_the_tokenizer_is_noticed_whatever_domains_are_called(tmp_path: Path) -> None:
+    prepare_corpus(study(tmp_path / "made", corpus=", tokenizer: bpe, vocab_size: 320"))
+    made = (tmp_path / "made" / "corpus" / "tokenizer.json").read_text()
+    folder = study(tmp_path / "s", corpus=", tokenizer: own.json", names=("tokenizer", "b"))
+    (tmp_path / "s" / "own.json").write_text(made)
+    prepare_corpus(folder)
+    assert not prepare_corpus(folder).built
+    (tmp_path / "s" / "own.json").write_text(made + "\n")
+    assert prepare_corpus(folder).built
+    with open(tmp_path / "s" / "0.jsonl", "a") as file:
+        file.write('{"text": "one more", "id": "z-1"}\n')
+    assert prepare_corpus(folder).built
 
 
 def test_init_and_prepare_commands(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -92,6 +93,29 @@ def test_damaged_foreign_and_pickled_models_are_refused(planted: ModuleType, tmp
     path.write_bytes(b"hello")
     with pytest.raises(CorpusError, match="not a classifier of mixlab"):
         load_classifier(path)
+
+
+def test_a_header_of_any_length_is_not_taken_for_a_pickle(planted: ModuleType, tmp_path: Path) -> None:
+    examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
+    model = train_labelled(examples, 0).model
+    path = tmp_path / "m.safetensors"
+    starts = set()
+    for length in range(1, 257, 8):
+        save_classifier(path, replace(model, labels=("x" * length, *model.labels[1:])))
+        starts.add(path.read_bytes()[0])
+        assert load_classifier(path).labels[0] == "x" * length
+    assert 0x80 in starts  # as a pickle starts
+
+
+def test_a_model_of_another_format_is_refused(
+    planted: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
+    monkeypatch.setattr("mixlab.corpus.learn.store.FORMAT", 2)
+    save_classifier(tmp_path / "m.safetensors", train_labelled(examples, 0).model)
+    monkeypatch.undo()
+    with pytest.raises(CorpusError, match="format 2 is not known"):
+        load_classifier(tmp_path / "m.safetensors")
 
 
 @pytest.mark.parametrize(
