@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
 from mixlab.corpus.classify.labelled import Examples, evaluate, hold_out, read_examples
-from mixlab.corpus.classify.tag import Machine, tag_documents
+from mixlab.corpus.classify.tag import Tagger, tag_documents
 from mixlab.corpus.learn.calibrate import expected_calibration_error
 from mixlab.corpus.learn.clusters import find_clusters
 from mixlab.corpus.learn.embed import Lsa
@@ -109,10 +109,10 @@ def throughput(corpora: Path) -> None:
     texts = [doc.text for doc in docs]
     lsa = Lsa.fit(texts, 0)
     clusters, _ = find_clusters(texts, lsa.embed(texts), 12, 0, lsa)
-    machines = {"signals alone": Machine(), "clusters": Machine(clusters)}
+    machines = {"signals alone": Tagger(), "clusters": Tagger(clusters)}
     for blocks in (("words",), ("content", "characters")):
         model, _ = train_linear(examples.texts, examples.labels, examples.groups, 0, (blocks,))
-        machines[" + ".join(blocks)] = Machine(model)
+        machines[" + ".join(blocks)] = Tagger(model)
     print(f"\ntagging encyclopedic, {sum(len(text.encode()) for text in texts) / 1e6:.1f} MB, one process")
     for name, machine in machines.items():
         labels = machine.classifier.labels if machine.classifier else ("all",)

@@ -30,16 +30,16 @@ from mixlab.units import format_quantity, parse_quantity
 
 CODE = """
 import json, resource, sys, time
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.folder import StudyFolder
 if __name__ == "__main__":
     start = time.perf_counter()
-    inventory, _ = prepare_corpus(StudyFolder.open(sys.argv[1]), True, workers=int(sys.argv[2]))
+    prepared = prepare_corpus(StudyFolder.open(sys.argv[1]), force=True, workers=int(sys.argv[2]))
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    shards = inventory.shards.values()
+    shards = prepared.inventory.shards.values()
     print(json.dumps({"wall": time.perf_counter() - start, "cpu": sum(u.ru_utime + u.ru_stime for u in spent),
         "bytes": sum(facts.read_bytes for facts in shards), "kept": sum(facts.documents for facts in shards),
-        "print": inventory.fingerprint}))
+        "print": prepared.inventory.fingerprint}))
 """
 WORDS = ["casino", "viagra", "porn", "click here to subscribe"]
 

@@ -10,15 +10,33 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mixlab.corpus.classify.parts import Cut, plain_name
+from mixlab.corpus.classify.cut import Cut, plain_name
 from mixlab.corpus.classify.run import Classification
 from mixlab.corpus.classify.shares import TopicShare
-from mixlab.corpus.classify.study_lines import Rewrite, flow
-from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.classify.split import Split
+from mixlab.corpus.learn.contracts import OTHER
+from mixlab.study.edit import entry_line, flow
 from mixlab.units import format_quantity
 
 CONFUSIONS = 3
+# Narrower terminals get no column of bytes, and no name of a reference that is longer than this.
 WIDE = 95
+LONG_REFERENCE = 12
+
+
+def show_classification(console: Console, outcome: Classification, samples: int) -> None:
+    """Print what was measured, every domain's topics with samples and caps, and its parts."""
+    show_classifier(console, outcome)
+    if outcome.built.method != "none":
+        for domain, shares in outcome.shares.items():
+            reference = outcome.job.reference if len(outcome.job.reference) <= LONG_REFERENCE else "reference"
+            console.print(inventory_table(domain, shares, outcome.approximate_tokens, reference, console.width))
+            for line in sample_lines(outcome, domain, samples, console.width):
+                console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+            show_caps(console, outcome, domain)
+    for cut in outcome.cuts.values():
+        show_cut(console, cut)
+    console.print(f"tags in {outcome.tags_file}", markup=False)
 
 
 def show_hold_out(console: Console, title: str, found: Mapping[str, Any]) -> None:
@@ -47,7 +65,7 @@ def _confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> list[
     return [f"{true} taken for {said} ({n} of {total})" for n, true, said, total in pairs[:CONFUSIONS]]
 
 
-def show_built(console: Console, outcome: Classification) -> None:
+def show_classifier(console: Console, outcome: Classification) -> None:
     """What was measured while the classifier was built."""
     about = outcome.built.about
     if "hold_out" in about:
@@ -56,12 +74,12 @@ def show_built(console: Console, outcome: Classification) -> None:
         show_hold_out(console, "Test", outcome.about["test"])
     if about.get("silhouettes"):
         tried = ", ".join(f"{count}: {value:.3f}" for count, value in about["silhouettes"].items())
-        console.print(f"Clusters by the highest mean silhouette of those tried ({tried}).")
+        console.print(f"Number of clusters by the highest mean silhouette ({tried}).")
     for topic, words in about.get("unused", {}).items():
-        console.print(f"note: no document has {', '.join(map(escape, words))} (seeds of {escape(topic)})")
+        console.print(f"note: seed words of {escape(topic)} that no document has: {', '.join(map(escape, words))}")
     if "quality" in outcome.about:
         best = max(outcome.about["quality"]["cross_validated_macro_f1"].values())
-        console.print(f"Good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
+        console.print(f"Quality: good text is told from this text with macro-F1 {best:.3f} (cross-validated).")
 
 
 def inventory_table(domain: str, shares: Sequence[TopicShare], approximate: bool, reference: str, width: int) -> Table:
@@ -93,7 +111,7 @@ def _under(each: TopicShare) -> bool:
     return each.ratio is not None and each.ratio < 0.5
 
 
-def samples(outcome: Classification, domain: str, count: int, width: int) -> list[str]:
+def sample_lines(outcome: Classification, domain: str, count: int, width: int) -> list[str]:
     """A line per sample document, topic by topic, cut to the width."""
     lines = []
     for each in outcome.shares[domain]:
@@ -104,9 +122,18 @@ def samples(outcome: Classification, domain: str, count: int, width: int) -> lis
     return lines
 
 
+def show_cut(console: Console, cut: Cut) -> None:
+    """The parts of a domain, and what the filters and the smallest share left out."""
+    console.print(parts_table(cut))
+    for name, count in (cut.dropped or {}).items():
+        console.print(f"{name}: {count:,} documents dropped", markup=False)
+    if cut.merged:
+        console.print(f"too small, merged into other: {', '.join(cut.merged)}", markup=False)
+
+
 def parts_table(cut: Cut) -> Table:
     """The sub-domains of a domain."""
-    table = Table(title=f"{escape(cut.domain)} in parts", title_justify="left")
+    table = Table(title=f"parts of {escape(cut.domain)}", title_justify="left")
     table.add_column("part", overflow="fold")
     for name in ("docs", "bytes", "tokens", "share"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -116,20 +143,34 @@ def parts_table(cut: Cut) -> Table:
     return table
 
 
-def proposal(outcome: Classification, domain: str, domain_share: float) -> list[str]:
+def show_caps(console: Console, outcome: Classification, domain: str) -> None:
     """Lines of study.yaml that cap the over-represented topics of a domain once it is split by topic.
 
-    Args:
-        domain_share: the domain's share of the tokens of all domains: what a cap is a share of.
+    A cap is a share of the tokens of all domains where all were classified, else of the domain's.
     """
     capped = [(each.topic, each.cap) for each in outcome.shares[domain] if each.cap is not None]
     if not capped:
-        return []
-    caps = [(f"{domain}-{plain_name(topic)}", round(domain_share * cap, 4)) for topic, cap in capped]
-    return ["mixtures:", "  max:", *(f"    {flow(name)}: {cap:g}" for name, cap in caps)]
+        return
+    job, study = outcome.job, outcome.job.study
+    tokens = {name: sum(share.tokens for share in shares) for name, shares in outcome.shares.items()}
+    complete = study is not None and set(tokens) == set(study.config.domains)
+    scale = tokens[domain] / max(sum(tokens.values()), 1) if complete else 1.0
+    whose = "of all tokens" if complete else f"of the tokens of {domain}"
+    console.print(
+        f"Over-represented topics have more than {job.over:g} times their reference share. Once {domain} is split by "
+        f"topic, these lines of study.yaml cap them, as shares {whose} (topics.json has evened-out weights of all "
+        "topics):",
+        markup=False,
+    )
+    caps = [f"    {flow(f'{domain}-{plain_name(topic)}')}: {round(scale * cap, 4):g}" for topic, cap in capped]
+    for line in ("mixtures:", "  max:", *caps):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
-def difference(rewrite: Rewrite, path: str) -> list[str]:
-    """The change to study.yaml as a unified diff."""
-    before, after = rewrite.before.splitlines(), rewrite.after.splitlines()
+def split_lines(split: Split) -> list[str]:
+    """The change to study.yaml as a unified diff; of files the entries that a study would have."""
+    if split.rewrite is None or split.outcome.job.study is None:
+        return [entry_line(name, entry) for name, entry in split.entries.items()]
+    path = str(split.outcome.job.study.config_file)
+    before, after = split.rewrite.before.splitlines(), split.rewrite.after.splitlines()
     return list(difflib.unified_diff(before, after, path, path, n=1, lineterm=""))

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from mixlab.commands.options import json_option, print_json, say
-from mixlab.errors import ConfigError
-from mixlab.study.new import find_sources, name_domains, write_study
+from mixlab.study.folder import StudyFolder
+from mixlab.study.new import new_study
 
 
-@click.command()
+class ManyFiles(click.Command):
+    """A command whose option `--from` takes all that follows it, up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_repeated(args, "--from")))
+
+
+def _repeated(arguments: Sequence[str], option: str) -> Iterator[str]:
+    """`--from a b` -> `--from a --from b`."""
+    inside = False
+    for argument, before in zip(arguments, ["", *arguments], strict=False):
+        if argument.startswith("-"):
+            inside = argument == option
+        elif inside and before != option:
+            yield option
+        yield argument
+
+
+@click.command(cls=ManyFiles)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--from", "sources", metavar="FILE", multiple=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--force", is_flag=True, help="Replace a study.yaml that is there.")
-@click.argument("more", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--from",
+    "sources",
+    metavar="FILE...",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Files or folders of text, one domain each (default: those in DIR/texts, else in DIR).",
+)
+@click.option("--force", is_flag=True, help="Replace an existing study.yaml.")
 @json_option
-def init(directory: Path, sources: tuple[Path, ...], more: tuple[Path, ...], force: bool, as_json: bool) -> None:
-    """Write DIR/study.yaml to edit, one domain per file or folder.
+def init(directory: Path, sources: tuple[Path, ...], force: bool, as_json: bool) -> None:
+    """Write DIR/study.yaml to edit, with one domain per file or folder of text.
 
-    The domains are the files and folders given with --from, else those found in DIR (or DIR/texts).
+    \b
+    Examples:
+      mixlab init study --from web.jsonl.gz code/ books.parquet
+      mixlab init study                       # the files and folders in study/texts, or in study
     """
-    target = directory / "study.yaml"
-    if target.exists() and not force:
-        raise ConfigError(f"{target} is there already", "edit it, or replace it with --force")
-    found = [*sources, *more] or find_sources(directory)
-    domains = name_domains(found)
-    if len(domains) < 2:
-        raise ConfigError(
-            f"a study needs at least 2 domains, but {len(domains)} found in {directory}",
-            "name files or folders of text: mixlab init DIR --from web.jsonl.gz --from code/",
-        )
-    write_study(directory, domains)
+    domains = new_study(directory, sources, force=force)
+    path = StudyFolder(directory).config_file
     if as_json:
-        print_json({"study": str(target), "domains": {name: str(path) for name, path in domains.items()}})
+        print_json({"study": str(path), "domains": {name: str(source) for name, source in domains.items()}})
         return
-    say(f"wrote {target} with {len(domains)} domains: {', '.join(domains)}")
-    say(f"next: look it over, then `mixlab prepare {directory}`")
+    say(f"wrote {path} with {len(domains)} domains: {', '.join(domains)}")
+    say(f"next: edit it, then run `mixlab prepare {directory}`")

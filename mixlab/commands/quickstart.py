@@ -57,7 +57,8 @@ def quickstart(context: click.Context, directory: Path, seed: int, workers: int 
 
 def _write_study(directory: Path, seed: int) -> None:
     """Collect the texts and write the preset with them."""
-    from mixlab.corpus.embedded import write_embedded_corpus
+    from mixlab.corpus.embedded import TEXTS, write_embedded_corpus
+    from mixlab.study.new import write_study
 
     sizes = write_embedded_corpus(directory)
     missing = [name for name in OBJECTIVE if name not in sizes]
@@ -66,16 +67,15 @@ def _write_study(directory: Path, seed: int) -> None:
             f"the quickstart needs text of {', '.join(OBJECTIVE)}, but this environment has no {', '.join(missing)}",
             "install mixlab with its dependencies by pip, or start from your own files with `mixlab init`",
         )
-    preset = (files("sweeps") / "presets" / "quickstart.yaml").read_text()
     names = [name for name in (*OBJECTIVE, *OTHERS) if name in sizes]
-    domains = "\n".join(f"  {name}: texts/{name}.jsonl.gz" for name in names)
-    objective = ", ".join(f"{name}: {weight}" for name, weight in OBJECTIVE.items())
-    text = (
-        preset.replace("seed: 0", f"seed: {seed}")
-        .replace("domains: {}", f"domains:\n{domains}")
-        .replace("objective: {}", f"objective: {{{objective}}}")
+    write_study(
+        directory,
+        {name: directory / TEXTS / f"{name}.jsonl.gz" for name in names},
+        template=(files("sweeps") / "presets" / "quickstart.yaml").read_text(),
+        name="quickstart",
+        seed=seed,
+        objective=OBJECTIVE,
     )
-    (directory / "study.yaml").write_text(text)
 
 
 def _step(context: click.Context, name: str, **arguments: Any) -> int:

@@ -54,8 +54,8 @@ def write_embedded_corpus(folder: Path | str) -> dict[str, int]:
     missing = [name for name, size in sizes.items() if size == 0]
     if missing:
         raise CorpusError(
-            f"this Python environment holds no text of the kind: {', '.join(missing)}",
-            "use your own text with `mixlab init DIR --from FILE`",
+            f"this Python environment holds no text for {', '.join(missing)}",
+            "use text of your own: mixlab init DIR --from FILE...",
         )
     return sizes
 

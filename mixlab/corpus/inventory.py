@@ -86,11 +86,11 @@ class Inventory:
         except (KeyError, TypeError, AttributeError) as error:
             raise CorpusError(f"{path} is not an inventory: {error}", REBUILD) from None
         if inventory.fingerprint != stated:
-            raise CorpusError(f"{path} was edited: its fingerprint does not fit its shards", REBUILD)
+            raise CorpusError(f"{path} was edited: its fingerprint does not match its shards", REBUILD)
         for name, facts in shards.items():
             for split in SPLITS:
                 if shard_info(corpus_dir, name, split).sha256 != getattr(facts, f"{split}_sha256"):
-                    raise CorpusError(f"the {split} shard of domain `{name}` is not the inventory's", REBUILD)
+                    raise CorpusError(f"the {split} shard of domain `{name}` does not match {INVENTORY_FILE}", REBUILD)
         return inventory
 
     @cached_property

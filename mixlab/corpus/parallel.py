@@ -56,8 +56,8 @@ def ordered_map(
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise WorkerLostError(
-                "a worker process was killed, perhaps for want of memory",
-                "run the same command to go on, with fewer --workers where memory is short",
+                "a worker process was killed; the machine may be out of memory",
+                "run the same command to continue, with fewer --workers if memory is short",
             ) from None
         finally:
             for future in waiting:

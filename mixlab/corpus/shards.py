@@ -22,7 +22,7 @@ from mixlab.files import read_json, write_json
 SPLITS = ("train", "validation")
 TOKEN_BYTES_FILE = "token_bytes.npy"
 MAX_SLUG = 48
-REBUILD = "`mixlab prepare DIR --force` builds the shards again"
+REBUILD = "run `mixlab prepare DIR --force` to build the shards again"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
     for name in ("uint8", "uint16", "uint32"):
         if vocab_size <= np.iinfo(name).max + 1:
             return np.dtype(name).newbyteorder("<")
-    raise CorpusError(f"a vocabulary has at most 2**32 ids, but got {vocab_size}")
+    raise CorpusError(f"a vocabulary has at most 2**32 ids, but got {vocab_size}", "use a smaller tokenizer")
 
 
 def closed_ids(ids: NDArray[np.integer], vocab_size: int, end: int) -> bytes:
@@ -100,14 +100,14 @@ def shard_info(corpus_dir: Path | str, domain: str, split: str) -> ShardInfo:
         CorpusError: when there is none, or it is not one.
     """
     if split not in SPLITS:
-        raise CorpusError(f"a split is one of {', '.join(SPLITS)}, but got `{split}`")
+        raise CorpusError(f"a split is one of {', '.join(SPLITS)}, but got `{split}`", "name one of them")
     path = Path(corpus_dir) / f"{slug(domain)}.{split}.json"
     if not path.is_file():
-        raise CorpusError(f"domain `{domain}` has no {split} shard in {corpus_dir}", "`mixlab prepare DIR` makes it")
+        raise CorpusError(f"domain `{domain}` has no {split} shard in {corpus_dir}", "run `mixlab prepare DIR`")
     try:
         return ShardInfo(**read_json(path, REBUILD))
     except TypeError:
-        raise CorpusError(f"{path} is not a shard's sidecar", REBUILD) from None
+        raise CorpusError(f"{path} does not describe a shard", REBUILD) from None
 
 
 def open_shard(corpus_dir: Path | str, domain: str, split: str) -> np.memmap:
@@ -139,7 +139,7 @@ def verify_shard(corpus_dir: Path | str, domain: str, split: str) -> ShardInfo:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != info.sha256:
         raise CorpusError(
-            f"checksum mismatch in shard {path}: {info.sha256[:12]} was written, {found[:12]} is there", REBUILD
+            f"checksum mismatch in shard {path}: expected {info.sha256[:12]}, but found {found[:12]}", REBUILD
         )
     return info
 

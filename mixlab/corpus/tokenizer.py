@@ -161,7 +161,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         data = json.loads(source)
     except OSError as error:
         raise CorpusError(
-            f"cannot read tokenizer {path}: {error.strerror}", "corpus.tokenizer is byte, bpe or a file"
+            f"cannot read tokenizer {path}: {error.strerror}", "set corpus.tokenizer to byte, bpe or a tokenizer.json"
         ) from None
     except ValueError as error:
         raise CorpusError(f"{path} is not a tokenizer.json: {error}", "give a file written by `tokenizers`") from None

@@ -41,6 +41,30 @@ class StudyFolder:
         return self.root / "corpus"
 
     @property
+    def corpus_building(self) -> Path:
+        """Where a corpus is built, until it takes the place of `corpus`."""
+        return self.root / ".corpus.building"
+
+    @property
+    def corpus_old(self) -> Path:
+        """Where the old corpus lies while the new one takes its place."""
+        return self.root / ".corpus.old"
+
+    @property
+    def prepare_lock(self) -> Path:
+        return self.root / ".prepare.lock"
+
+    @property
+    def classification(self) -> Path:
+        """What `mixlab classify` and `mixlab score` write: tags, topics, models and scores."""
+        return self.root / "classify"
+
+    @property
+    def parts(self) -> Path:
+        """The text of domains that `mixlab classify --split` cut into parts."""
+        return self.root / "split"
+
+    @property
     def ledger(self) -> Path:
         return self.root / "ledger"
 
@@ -79,3 +103,9 @@ class StudyFolder:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the folders that commands write to; no domain's text is looked for in them."""
+        folders = (self.corpus, self.ledger, self.checkpoints, self.classification, self.parts)
+        return frozenset({*(folder.name for folder in folders), "verification", "wandb"})

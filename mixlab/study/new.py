@@ -1,72 +1,96 @@
-"""A new study.yaml to edit: the domains found, and comments for everything else."""
+"""A new study.yaml: a template with the study's own name, seed, domains and objective; comments explain the rest."""
 
 from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
+from mixlab.errors import ConfigError
 from mixlab.files import write_atomic
-from mixlab.study.config import load_config
+from mixlab.study.edit import flow, read_back, replace_keys
+from mixlab.study.folder import StudyFolder
 
 _PACKED = re.compile(r"\.(gz|zst)$", re.IGNORECASE)
 _TEXT_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".md")
-_OURS = {"corpus", "ledger", "checkpoints", "wandb"}
 
 TEMPLATE = """\
-# A mixlab study. Quantities may be written 1e12, 150K, 2.5T. Unknown keys are refused.
-name: {name}
+# A mixlab study. Quantities may be written 1e12, 150K, 2.5T. An unknown key is an error.
+name: study
 seed: 0
 
 # One entry per domain: files, folders, globs (relative to this file) or URLs (s3://, hf://datasets/...). The long form,
-# `web: {{paths: web/*.parquet, ...}}`, also takes
+# `web: {paths: web/*.parquet, ...}`, also takes
 #   text_field: text         the field or column that holds the text
-#   group_field: id-stem     documents of one group stay on one side of the split; `id-stem` is `id` up to its last "-"
-#   on_bad_row: skip         leave out and count rows that cannot be used, instead of stopping
-#   format: nanogpt          .bin files of ids (or `megatron`: .bin with .idx), made with corpus.tokenizer
-#   cleaning: off            its own cleaning
-domains:
-{domains}
+#   group_field: id-stem     keep documents of one group on one side of the split; `id-stem` is `id` up to its last "-"
+#   on_bad_row: skip         skip and count rows that cannot be used, instead of stopping at the first
+#   format: nanogpt          tokenised .bin files (or `megatron`: .bin with .idx), made with corpus.tokenizer
+#   cleaning: off            cleaning for this domain alone
+domains: {}
 
-# Weights over the domains' validation losses; without it all domains count equally.
-# objective: {{{objective}}}
+# What to minimise: weights over the domains' validation losses. By default all domains count equally.
+objective: {}
 
 corpus:
   tokenizer: byte            # byte, bpe, or the path of a tokenizer.json
   validation_fraction: 0.05  # share of the documents that is never trained on
   # vocab_size: 4096         # for bpe
-  # max_bytes: 50M           # keep at most so much text per domain
-  # cleaning: standard       # or single steps; without it exact copies are dropped and nothing else is touched
+  # max_bytes: 50M           # keep at most this much text per domain
+  # cleaning: standard       # or single steps, as below; by default only exact duplicates within a domain are removed
   # cleaning:
   #   preset: standard       # the keys below replace those of the preset
-  #   languages: {{keep: [en]}}
-  #   quality: {{preset: standard, min_words: 20}}
-  #   words: {{paths: [blocked_words.txt]}}
-  #   urls: {{paths: [blocked_domains.txt], field: url}}
-  #   benchmarks: {{paths: [benchmarks/*.jsonl]}}
+  #   languages: {keep: [en]}
+  #   quality: {preset: standard, min_words: 20}
+  #   words: {paths: [blocked_words.txt]}
+  #   urls: {paths: [blocked_domains.txt], field: url}
+  #   benchmarks: {paths: [benchmarks/*.jsonl]}
   #   near: off
 
 mixtures:
-  prior: proportional        # the mixture the design is drawn around: proportional, uniform or weights
+  prior: proportional        # the sweep draws mixtures around it: proportional, uniform or weights
   max_epochs: 4              # how often a domain may be repeated in one run
 
 proxies:
   sizes: [50K, 100K, 200K]   # total parameters
-  context: 256
+  context: 256               # tokens per training sequence
 
 sweep:
-  budgets: [2.5e11, 5e11, 1e12]  # training FLOPs of every proxy
-  mixtures: 24               # distinct mixtures of the first round
-  replicates: 2              # seeds of the anchors: the measure of noise
+  budgets: [2.5e11, 5e11, 1e12]  # training FLOPs; every proxy is evaluated at each of them
+  mixtures: 24               # different mixtures in the first round
+  replicates: 2              # seeds for the prior and the uniform mixture, to measure the noise
 
 target:
-  flops: 1e13                # the big run's training FLOPs
+  flops: 1e13                # training FLOPs of the big run
   law: auto
 """
+
+
+def new_study(directory: Path, sources: Sequence[Path] = (), *, force: bool = False) -> dict[str, Path]:
+    """Write directory/study.yaml to edit, with a domain per file or folder of text.
+
+    Args:
+        sources: files and folders; absent: those found in `directory`, or in its folder `texts`.
+        force: replace a study.yaml that exists.
+
+    Returns:
+        The domains, by name.
+
+    Raises:
+        ConfigError: when there is a study.yaml already, or text for fewer than two domains.
+    """
+    folder = StudyFolder(directory)
+    if folder.config_file.exists() and not force:
+        raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with --force")
+    domains = name_domains(sources or find_sources(directory))
+    if len(domains) < 2:
+        where = "--from names" if sources else f"{directory} holds text for"
+        raise ConfigError(
+            f"a study needs at least 2 domains, but {where} {len(domains)}",
+            "name files or folders of text: mixlab init DIR --from web.jsonl.gz code/",
+        )
+    write_study(directory, domains)
+    return domains
 
 
 def find_sources(directory: Path) -> list[Path]:
@@ -74,14 +98,15 @@ def find_sources(directory: Path) -> list[Path]:
     top = directory / "texts" if (directory / "texts").is_dir() else directory
     if not top.is_dir():
         return []
-    return [path for path in sorted(top.iterdir()) if _is_source(path)]
+    outputs = StudyFolder(directory).outputs
+    return [path for path in sorted(top.iterdir()) if _is_source(path) and path.name not in outputs]
 
 
 def _is_source(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     if path.is_dir():
-        return path.name not in _OURS
+        return True
     return path.name != "README.md" and _PACKED.sub("", path.name.lower()).endswith(_TEXT_ENDINGS)
 
 
@@ -99,29 +124,49 @@ def name_domains(paths: Sequence[Path]) -> dict[str, Path]:
     return domains
 
 
-def write_study(directory: Path, domains: dict[str, Path]) -> Path:
-    """Write a commented study.yaml, checked by reading it back before it takes its place."""
-    root = directory.resolve()
-    lines = [f"  {_quote(name)}: {_quote(_relative(path.resolve(), root))}" for name, path in domains.items()]
-    first, second = list(domains)[:2]
-    objective = f"{_quote(first)}: 0.5, {_quote(second)}: 0.5"
-    text = TEMPLATE.format(name=_quote(root.name[:100] or "study"), domains="\n".join(lines), objective=objective)
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch, "study.yaml")
-        draft.write_bytes(text.encode())
-        load_config(draft)
-    write_atomic(directory / "study.yaml", text.encode())
-    return directory / "study.yaml"
+def write_study(
+    directory: Path,
+    domains: Mapping[str, Path],
+    *,
+    template: str = TEMPLATE,
+    name: str | None = None,
+    seed: int = 0,
+    objective: Mapping[str, float] | None = None,
+) -> Path:
+    """Write directory/study.yaml, which is read back and compared with what was given before it takes its place.
+
+    Args:
+        domains: where each one's text lies.
+        template: a study.yaml with the keys `name`, `seed`, `domains` and `objective`, whose values are replaced.
+        name: of the study (absent: the folder's).
+        objective: weights over the domains; absent: a comment shows how to write one.
+
+    Raises:
+        ConfigError: when the template lacks a key, or the study does not say what was given.
+    """
+    path, root = StudyFolder(directory).config_file, directory.resolve()
+    name = name or root.name[:100] or "study"
+    paths = {domain: _relative(source.resolve(), root) for domain, source in domains.items()}
+    weights = dict.fromkeys(list(domains)[:2], 0.5) if objective is None else dict(objective)
+    text = replace_keys(
+        template,
+        {
+            "name": f"name: {flow(name)}",
+            "seed": f"seed: {seed}",
+            "domains": "domains:" + "".join(f"\n  {flow(domain)}: {flow(file)}" for domain, file in paths.items()),
+            "objective": f"{'# ' if objective is None else ''}objective: {flow(weights)}",
+        },
+    )
+    config = read_back(path, text)
+    given = (name, seed, {domain: (file,) for domain, file in paths.items()}, objective and weights)
+    read = (config.name, config.seed, {name: domain.paths for name, domain in config.domains.items()}, config.objective)
+    if read != given:
+        raise ConfigError(f"{path} must say {given}, but would say {read}", "correct the template")
+    write_atomic(path, text.encode())
+    return path
 
 
 def _relative(path: Path, root: Path) -> str:
     """Relative where the text lies in the study folder or beside it, so that both can be moved together."""
     relative = os.path.relpath(path, root)
     return relative if relative.count("..") <= 1 else str(path)
-
-
-def _quote(text: str) -> str:
-    """`text` as a YAML scalar that reads back as the same text."""
-    if re.fullmatch(r"[A-Za-z][\w./-]*", text, re.ASCII) and text not in ("true", "false", "null"):
-        return text
-    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10_000)).strip()

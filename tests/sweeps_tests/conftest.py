@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.folder import StudyFolder
 from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor

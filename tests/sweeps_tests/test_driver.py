@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from mixlab.api.fit import fit
 from mixlab.api.recommend import recommend
 from mixlab.commands.export import export
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.errors import ConfigError
 from mixlab.files import write_json
 from mixlab.runs.specs import RunRecord

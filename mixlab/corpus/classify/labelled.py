@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import Classifier, checked_probabilities, library
 from mixlab.corpus.learn.calibrate import expected_calibration_error
+from mixlab.corpus.learn.contracts import Classifier, checked_probabilities
+from mixlab.corpus.learn.library import library
 from mixlab.corpus.learn.linear import LinearModel, Selection, fit_linear, train_linear
-from mixlab.corpus.read.readers import document, records
-from mixlab.errors import CorpusError, did_you_mean
+from mixlab.corpus.read.readers import document, no_field, records
+from mixlab.errors import CorpusError
 
 FEWEST = 5
 HOLD_OUT = 0.2
@@ -90,8 +91,7 @@ def read_examples(path: Path, label_field: str, text_field: str, group_field: st
     texts, labels, groups = [], [], []
     for where, record in records([str(path)]):
         if label_field not in record:
-            hint = did_you_mean(label_field, record)
-            raise CorpusError(f"{where}: there is no field `{label_field}`", f"{hint} (--label-field)")
+            raise no_field(where, label_field, record, "--label-field")
         label = record[label_field]
         if isinstance(label, bool) or not isinstance(label, (str, int)) or not str(label).strip():
             raise CorpusError(
@@ -115,16 +115,16 @@ def _check_labels(path: Path, label_field: str, labels: Sequence[str]) -> None:
         )
     if len(counts) > MAX_LABELS:
         raise CorpusError(
-            f"{path}: field `{label_field}` holds {len(counts):,} different labels; at most {MAX_LABELS} are taken",
+            f"{path}: a classifier takes at most {MAX_LABELS} labels, but field `{label_field}` holds {len(counts):,}",
             "name the field that holds the topic with --label-field",
         )
     few = {label: count for label, count in counts.items() if count < FEWEST}
     if few:
-        listed = ", ".join(f"`{label:.40}` {count}" for label, count in sorted(few.items())[:5])
-        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        listed = ", ".join(f"`{label:.40}` has {count}" for label, count in sorted(few.items())[:5])
+        more = f", and {len(few) - 5} more labels have too few" if len(few) > 5 else ""
         raise CorpusError(
-            f"{path}: every label needs at least {FEWEST} examples, but there are fewer of {listed}{more}",
-            "add examples of them, merge them with another label, or leave them out",
+            f"{path}: every label needs at least {FEWEST} examples, but {listed}{more}",
+            "add examples, merge such labels with others, or leave them out",
         )
 
 
@@ -139,7 +139,7 @@ def hold_out(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[
     if groups < splits:
         raise CorpusError(
             f"labelled examples must come from at least {splits} groups, but they come from {groups}",
-            "name a finer --group-field, or leave it out where rows are not related",
+            "choose a --group-field with more values, or leave it out if rows are not related",
         )
     folds = library("sklearn.model_selection").StratifiedGroupKFold(splits, shuffle=True, random_state=seed)
     train, test = next(folds.split(examples.texts, examples.labels, examples.groups))
@@ -170,7 +170,7 @@ def _check_groups(examples: Examples) -> None:
     if single:
         raise CorpusError(
             f"all examples of label `{single[0]:.60}` belong to one group, so none can be held out",
-            "give examples of it from more groups, or a finer --group-field",
+            "add examples from other groups, or choose a --group-field with more values",
         )
 
 
@@ -184,7 +184,7 @@ def evaluate(model: Classifier, examples: Examples) -> HoldOutScores:
     if not known.keys() & set(examples.labels):
         raise CorpusError(
             f"the classifier knows none of the labels of the examples ({', '.join(sorted(set(examples.labels))[:5])})",
-            f"it knows {', '.join(model.labels[:5])}",
+            f"use examples with its labels: {', '.join(model.labels[:5])}",
         )
     truth = np.array([known.get(label, -1) for label in examples.labels])
     probabilities = checked_probabilities(model, examples.texts)

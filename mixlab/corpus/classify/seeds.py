@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.learn.contracts import OTHER
 from mixlab.corpus.learn.features import WORDS
 from mixlab.corpus.learn.linear import WORDS_ONLY, LinearModel, train_linear
 from mixlab.errors import ConfigError, CorpusError
@@ -30,7 +30,7 @@ SURE = 0.6
 
 @dataclass(frozen=True)
 class SeedReport:
-    """How the seeds took: documents with a hit and documents believed, by topic, and words that occur nowhere."""
+    """What the seeds found: documents with a hit and documents believed, by topic, and words that occur nowhere."""
 
     hits: dict[str, int]
     believed: dict[str, int]
@@ -41,7 +41,7 @@ def read_topics(path: Path) -> dict[str, tuple[str, ...]]:
     """topics.yaml: names -> seed words (a list, or one line with commas); a phrase may have several words.
 
     Raises:
-        ConfigError: when it is empty, a topic is named twice or has no word, or a word stands for two topics.
+        ConfigError: when it is empty, a topic is named twice or has no word, or a word is given for two topics.
     """
     document = load_yaml(path)
     hint = "write one topic a line, for example\n  cooking: [recipe, oven, flour]"
@@ -52,7 +52,7 @@ def read_topics(path: Path) -> dict[str, tuple[str, ...]]:
     for name, value in document.data.items():
         where = f"{path}:{document.line((name,))}"
         if name.strip().lower() == OTHER:
-            raise ConfigError(f"{where}: `{OTHER}` is the name of what belongs to no topic", "name the topic otherwise")
+            raise ConfigError(f"{where}: `{OTHER}` is kept for documents of no topic", "rename the topic")
         words = _seed_words(value)
         if not words:
             raise ConfigError(f"{where}: topic `{name:.60}` has no seed words", hint)
@@ -108,10 +108,10 @@ def train_from_seeds(
     hits = {name: int((scores[:, k] > 0).sum()) for k, name in enumerate(topics)}
     few = {name: count for name, count in hits.items() if count < FEWEST_HITS}
     if few:
-        listed = ", ".join(f"`{name:.40}` ({count})" for name, count in few.items())
+        listed = ", ".join(f"`{name:.40}` occur in {count}" for name, count in few.items())
         raise CorpusError(
-            f"the seed words of a topic must occur in at least {FEWEST_HITS} documents, but those of {listed} do not",
-            "give them more and more common words, or leave the topic out",
+            f"the seed words of a topic must occur in at least {FEWEST_HITS} documents, but those of {listed}",
+            "add seed words that are more common, or leave the topic out",
         )
     names = (*topics, OTHER)
     truth = _believe(scores)

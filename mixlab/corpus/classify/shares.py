@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from mixlab.corpus.classify.tag import Tags
-from mixlab.corpus.learn.base import OTHER
+from mixlab.corpus.learn.contracts import OTHER
 from mixlab.errors import ConfigError, did_you_mean
 
-UNIFORM = "uniform"
 SUM_TOLERANCE = 0.01
 
 
@@ -92,7 +91,7 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
-        known = "--reference takes uniform, a domain of the study, or a JSON file of shares"
+        known = "--reference takes uniform, a domain, or a JSON file of shares"
         raise ConfigError(f"cannot read {path}: {error.strerror}", known) from None
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}", hint) from None
@@ -100,9 +99,11 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
         raise ConfigError(f"{path} must hold shares by topic", hint)
     for label, share in data.items():
         if label not in labels:
-            raise ConfigError(f"{path} names topic `{label:.60}`, which there is not", did_you_mean(label, labels))
+            raise ConfigError(
+                f"{path} names topic `{label:.60}`, but there is no such topic", did_you_mean(label, labels)
+            )
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise ConfigError(f"{path}: the share of `{label}` must lie in 0..1, but is {share!r:.40}", hint)
+            raise ConfigError(f"{path}: the share of `{label}` must lie between 0 and 1, but is {share!r:.40}", hint)
     total = math.fsum(data.values())
     if abs(total - 1) > SUM_TOLERANCE:
         raise ConfigError(f"{path}: the shares must sum to 1, but they sum to {total:.4g}", hint)

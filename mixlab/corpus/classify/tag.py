@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mixlab.corpus.learn.base import Classifier, Embedder, checked_probabilities, checked_vectors
+from mixlab.corpus.learn.contracts import Classifier, Embedder, checked_probabilities, checked_vectors
 from mixlab.corpus.learn.linear import LinearModel
 from mixlab.corpus.parallel import ordered_map
 from mixlab.corpus.read.texts import Doc, DomainTexts, read
@@ -28,20 +28,18 @@ from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.quality import QUALITY, quality_scores
 from mixlab.corpus.signals.scores import Scores
 from mixlab.corpus.tokenizer import Tokenizer
-from mixlab.errors import CorpusError, SweepError
+from mixlab.errors import CorpusError, WriteError
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
-# Starting processes that import scikit-learn takes seconds; below so much text one is faster.
-PARALLEL_CHARACTERS = 20_000_000
 SAMPLES = 20
 SAMPLE_CHARACTERS = 200
 Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What is computed of a text; parts that are None are left out.
+class Tagger:
+    """What is found out about a text; parts that are None are left out.
 
     Attributes:
         classifier: topics.
@@ -130,7 +128,7 @@ class Excerpts:
 
 def tag_documents(
     sources: Sequence[DomainTexts],
-    machine: Machine,
+    tagger: Tagger,
     out: Path,
     labels: tuple[str, ...],
     assigned: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None,
@@ -149,7 +147,7 @@ def tag_documents(
 
     Raises:
         CorpusError: on text that cannot be read.
-        SweepError: when the table cannot be written.
+        WriteError: when the table cannot be written.
     """
     names = tuple(source.name for source in sources)
     excerpts = Excerpts()
@@ -159,7 +157,7 @@ def tag_documents(
         with TemporaryDirectory(dir=out.parent, prefix=".tags.") as scratch:
             draft = Path(scratch, out.name)
             writer: pq.ParquetWriter | None = None
-            for batch, columns in _tagged(machine, _batches(read(sources)), workers):
+            for batch, columns in _tagged(tagger, _batches(read(sources)), workers):
                 columns |= _known(batch, columns, assigned, scores)
                 columns["domain"] = np.array([names.index(doc.domain) for doc in batch], dtype=np.int32)
                 table = _table(batch, columns, labels)
@@ -174,7 +172,9 @@ def tag_documents(
             writer.close()
             os.replace(draft, out)
     except OSError as error:
-        raise SweepError(f"cannot write {out}: {error.strerror}", "free space or permit writing there") from error
+        raise WriteError(
+            f"cannot write {out}: {error.strerror}", "free space or permit writing there, then run the same command"
+        ) from error
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     return Tags(
         domains=names,
@@ -207,7 +207,10 @@ def _known(
         found = scores.of([doc.id for doc in batch])
         clash = sorted(set(found) & set(columns))
         if clash:
-            raise CorpusError(f"the scores have a column `{clash[0]}`, which mixlab computes itself", "rename it")
+            raise CorpusError(
+                f"the scores have a column `{clash[0]}`, which mixlab computes itself",
+                "rename it in the file of --scores",
+            )
         more |= found
     return more
 
@@ -236,7 +239,7 @@ def _batches(docs: Iterable[Doc]) -> Iterator[list[Doc]]:
 
 
 def _tagged(
-    machine: Machine, batches: Iterator[list[Doc]], workers: int
+    tagger: Tagger, batches: Iterator[list[Doc]], workers: int
 ) -> Iterator[tuple[list[Doc], dict[str, NDArray[Any]]]]:
     """(batch, columns) in order; texts go to the workers, documents stay here."""
     waiting: deque[list[Doc]] = deque()
@@ -246,9 +249,9 @@ def _tagged(
             waiting.append(batch)
             yield [doc.text for doc in batch]
 
-    for columns in ordered_map(Machine.__call__, texts(), workers, _same, machine):
+    for columns in ordered_map(Tagger.__call__, texts(), workers, _same, tagger):
         yield waiting.popleft(), columns
 
 
-def _same(machine: Machine) -> Machine:
-    return machine
+def _same(tagger: Tagger) -> Tagger:
+    return tagger

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.clean.documents import URL
 from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import Block, phrase_hash
 from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError
@@ -19,8 +22,8 @@ from mixlab.study.cleaning import UrlsConfig, WordsConfig
 MAX_PHRASE = 5
 
 
-class WordList:
-    """Counts the listed words and phrases of every document."""
+class BlockedWords(Step):
+    """Drops documents that hold too many of the listed words and phrases."""
 
     def __init__(self, config: WordsConfig, base_dir: Path) -> None:
         self._config = config
@@ -33,6 +36,14 @@ class WordList:
                 )
             by_length[length].append(value)
         self._sets = {length: HashSet(np.array(by_length[length], dtype=np.uint64)) for length in sorted(by_length)}
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config = settings.config.words
+        return cls(config, settings.base_dir) if config else None
+
+    def apply(self, part: Part) -> None:
+        part.drop("words", self.broken(part.block))
 
     def broken(self, block: Block) -> NDArray[np.bool_]:
         """Documents that hold too many of them, shape (count,)."""
@@ -50,13 +61,21 @@ class WordList:
         return broken
 
 
-class UrlList:
-    """Knows whether an address lies in a listed domain or below it."""
+class BlockedUrls(Step):
+    """Drops documents whose address lies in a listed domain or below it."""
 
     def __init__(self, config: UrlsConfig, base_dir: Path) -> None:
         self._domains = {entry.lower().lstrip(".") for _, entry in _entries(config.paths, base_dir)}
 
-    def __contains__(self, url: str) -> bool:
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config = settings.config.urls
+        return cls(config, settings.base_dir) if config else None
+
+    def apply(self, part: Part) -> None:
+        part.drop(URL, [url is not None and self._is_listed(url) for url in part.urls])
+
+    def _is_listed(self, url: str) -> bool:
         try:
             host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
         except ValueError:  # not an address, so of no domain

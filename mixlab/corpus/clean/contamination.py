@@ -7,18 +7,37 @@ whole, and an item that is shorter is looked for as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import U64, Block
-from mixlab.corpus.read.readers import records
+from mixlab.corpus.read.readers import no_field, records
 from mixlab.corpus.read.sources import expand
-from mixlab.errors import CorpusError, did_you_mean
+from mixlab.errors import CorpusError
 from mixlab.study.cleaning import BenchmarksConfig
+
+
+class Decontamination(Step):
+    """Drops documents that share a sequence of words with an item of a benchmark."""
+
+    def __init__(self, benchmarks: Benchmarks) -> None:
+        self._benchmarks = benchmarks
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config = settings.config.benchmarks
+        return cls(_benchmarks(config, settings.base_dir)) if config else None
+
+    def apply(self, part: Part) -> None:
+        found = self._benchmarks.find(part.block)
+        for number, name in enumerate(self._benchmarks.names):
+            part.drop(f"benchmark {name}", found == number)
 
 
 class Benchmarks:
@@ -54,6 +73,12 @@ class Benchmarks:
         return benchmark
 
 
+@lru_cache(maxsize=2)
+def _benchmarks(config: BenchmarksConfig, base_dir: Path) -> Benchmarks:
+    # Domains mostly share one list, and reading it takes long.
+    return Benchmarks(config, base_dir)
+
+
 def _sequences(block: Block, config: BenchmarksConfig) -> Iterator[tuple[int, U64]]:
     yield config.words, np.unique(block.sequences(config.words)[0])
     counts = block.per_document(block.terms.documents)
@@ -69,8 +94,7 @@ def _texts(path: str, config: BenchmarksConfig) -> Iterator[str]:
     for where, record in records([path]):
         for name in config.fields:
             if name not in record:
-                hint = f"{did_you_mean(name, record)} (corpus.cleaning.benchmarks.fields)"
-                raise CorpusError(f"{where}: there is no field `{name}`", hint)
+                raise no_field(where, name, record, "corpus.cleaning.benchmarks.fields")
         stem, *others = (_values(record[name], f"{where}, field `{name}`") for name in config.fields)
         start = " ".join(stem)
         yield start
@@ -84,5 +108,5 @@ def _values(value: Any, where: str) -> list[str]:
     for each in values:
         if not isinstance(each, str):
             hint = "name fields that hold text, or lists of texts"
-            raise CorpusError(f"{where}: must be text or texts, but holds {each!r:.60}", hint)
+            raise CorpusError(f"{where}: must be text or a list of texts, but holds {each!r:.60}", hint)
     return values

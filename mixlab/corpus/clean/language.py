@@ -7,18 +7,43 @@ The model is an automaton over bytes that counts features, and a naive Bayes sco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.errors import ConfigError, MixlabError, did_you_mean
+from mixlab.study.cleaning import LanguageConfig
 
 UNKNOWN = "und"
 
 
+class Languages(Step):
+    """Says which language every document is in, and drops those in others than the wanted ones."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        self._identifier = _identifier(config.characters)
+        self._keep = config.keep
+        if config.keep is not None:
+            self._identifier.check(config.keep)
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        return cls(settings.config.languages) if settings.config.languages else None
+
+    def apply(self, part: Part) -> None:
+        languages = self._identifier.identify(part.texts)
+        part.set_languages(languages)
+        if self._keep is not None:
+            part.drop("language", [language not in self._keep for language in languages])
+
+
 class LanguageIdentifier:
-    """Args:
-    characters: so many of a document's beginning are looked at.
+    """The model, for texts by the hundred.
+
+    Args:
+        characters: so many of a document's beginning are looked at.
     """
 
     def __init__(self, characters: int) -> None:
@@ -75,7 +100,12 @@ class LanguageIdentifier:
         for code in codes:
             if code not in self._labels:
                 hint = did_you_mean(code, sorted(set(self._labels)))
-                raise ConfigError(f"there is no language `{code}` in corpus.cleaning.languages.keep", hint)
+                raise ConfigError(f"corpus.cleaning.languages.keep: there is no language `{code}`", hint)
+
+
+@lru_cache(maxsize=2)
+def _identifier(characters: int) -> LanguageIdentifier:
+    return LanguageIdentifier(characters)
 
 
 def _library() -> Any:

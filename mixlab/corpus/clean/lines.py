@@ -1,4 +1,4 @@
-"""Boilerplate: lines that stand in many documents of a domain (menus, notices, footers) are taken out of all of them.
+"""Boilerplate: lines that many documents of a domain share (menus, notices, footers) are taken out of all of them.
 
 Lines are compared in lower case without white space at their ends. Counting takes a pass over the domain before the
 one that cleans it; what it leaves per block is the hashes of the lines, and memory does not grow with the text.
@@ -6,16 +6,46 @@ one that cleans it; what it leaves per block is the hashes of the lines, and mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.clean.documents import chunks, key_of
 from mixlab.corpus.clean.hashes import HashSet
+from mixlab.corpus.clean.normalise import normalise
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import U64, Block, Index
+from mixlab.study.cleaning import CleaningConfig
 
 _BUCKET_BITS = 24
+
+
+class Boilerplate(Step):
+    """Takes the frequent lines out, and drops documents that are nothing else."""
+
+    def __init__(self, listed: HashSet, min_characters: int) -> None:
+        self._listed = listed
+        self._min_characters = min_characters
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config, hashes = settings.config.lines, settings.boilerplate
+        if config is None or hashes is None or not len(hashes):
+            return None
+        return cls(HashSet(hashes), config.min_characters)
+
+    def apply(self, part: Part) -> None:
+        texts = part.texts
+        empty = np.zeros(len(part), dtype=bool)
+        for place, numbers in boilerplate(part.block, self._listed, self._min_characters).items():
+            text, taken = without_lines(texts[place], numbers)
+            part.change(place, text)
+            part.note("lines", len(taken), taken)
+            empty[place] = not text or text.isspace()
+        part.drop("lines", empty)
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,15 @@ def line_keys(block: Block, min_characters: int) -> LineKeys:
     new = np.ones(len(hashes), dtype=bool)
     new[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
     return LineKeys(hashes[new], documents[new])
+
+
+def document_lines(config: CleaningConfig, texts: Sequence[str]) -> Iterator[tuple[U64, LineKeys]]:
+    """Chunk by chunk the documents' keys and their lines, for the pass that counts lines."""
+    assert config.lines is not None
+    for start, end in chunks(texts):
+        plain = [normalise(text) for text in texts[start:end]] if config.normalise else list(texts[start:end])
+        keys = np.array([key_of(text) for text in plain], dtype=np.uint64)
+        yield keys, line_keys(Block(plain), config.lines.min_characters)
 
 
 def frequent(read: Callable[[], Iterator[U64]], limit: int) -> U64:

@@ -8,10 +8,12 @@ document is dropped when the estimate over all hashes, with a document that was 
 from __future__ import annotations
 
 from functools import cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import U64, Block, Index, mix
 
 HASHES = 150
@@ -20,6 +22,20 @@ NEIGHBOURS = 8
 _EMPTY = np.uint32(0xFFFFFFFF)
 
 Signatures = NDArray[np.uint32]
+
+
+class NearSignatures(Step):
+    """Gives every document the signature that near-duplicates are found by, once all documents are known."""
+
+    def __init__(self, words: int) -> None:
+        self._words = words
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        return cls(settings.config.near.words) if settings.config.near else None
+
+    def apply(self, part: Part) -> None:
+        part.set_signatures(signatures(part.block, self._words), _EMPTY)
 
 
 @cache

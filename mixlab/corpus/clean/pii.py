@@ -9,11 +9,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import Block
 
 _EMAIL_HINT = re.compile(r"@[A-Za-z0-9-]+\.[A-Za-z]")
@@ -25,6 +27,34 @@ _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
     r"|(?:\+?1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)"
 )
+
+
+class MaskPii(Step):
+    """Puts a token in the place of what leads to a person, in the documents that nothing has dropped."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        self._kinds = kinds
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        return cls(settings.config.pii) if settings.config.pii else None
+
+    def apply(self, part: Part) -> None:
+        worth = may_hold(part.block)
+        for place, text in enumerate(part.texts):
+            kinds = [kind for kind in self._kinds if worth[kind][place]]
+            if kinds and not part.is_dropped(place):
+                self._mask(part, place, text, kinds)
+
+    def _mask(self, part: Part, place: int, text: str, kinds: Sequence[str]) -> None:
+        counts: Counter[str] = Counter()
+        masked = mask(text, kinds, counts)
+        found = +counts
+        for kind, count in found.items():
+            at = max(masked.find(f"<{kind}>") - 60, 0)
+            part.note(kind, count, [masked[at : at + 140]])
+        if found:
+            part.change(place, masked)
 
 
 def may_hold(block: Block) -> dict[str, NDArray[np.bool_]]:

@@ -1,16 +1,18 @@
-"""The quality rules: which rule, if any, each document of a block breaks first.
+"""The quality rules: which of them each document of a block breaks.
 
-The rules and their sources stand in `options.QualityConfig`; every rule is called by the name of its key there.
+The rules and their sources are in `mixlab.study.cleaning.QualityConfig`; every rule has the name of its key there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.repetition import Sequences, repeats
+from mixlab.corpus.clean.step import Part, Step, StepSettings
 from mixlab.corpus.clean.words import ALPHA, Block, Spans, phrase_hash
 from mixlab.study.cleaning import QualityConfig
 
@@ -20,6 +22,24 @@ TERMINAL = ".!?。！？…"
 QUOTES = "\"'”’»)"
 
 Broken = NDArray[np.bool_]
+
+
+class QualityRules(Step):
+    """Drops documents that break a rule."""
+
+    def __init__(self, config: QualityConfig, languages_known: bool) -> None:
+        self._config = config
+        self._languages_known = languages_known
+
+    @classmethod
+    def of(cls, settings: StepSettings) -> Self | None:
+        config = settings.config
+        return cls(config.quality, config.languages is not None) if config.quality else None
+
+    def apply(self, part: Part) -> None:
+        languages = part.languages if self._languages_known else None
+        for rule, broken in broken_rules(part.block, self._config, languages):
+            part.drop(rule, broken)
 
 
 def broken_rules(

@@ -1,3 +1,4 @@
-"""What classification and signals learn from text with: features, linear models, clusters, embeddings, and models on
-disk.
+"""Models that learn from text: features, a calibrated linear classifier, clusters, embeddings, and classifiers on disk.
+
+Comes in: texts, with labels or vectors. How text is read and what its topics are used for is not known here.
 """

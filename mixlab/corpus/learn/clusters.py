@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import Embedder, checked_vectors, library
+from mixlab.corpus.learn.contracts import Embedder, checked_vectors
 from mixlab.corpus.learn.embed import Lsa
 from mixlab.corpus.learn.features import Analysis, Tfidf
+from mixlab.corpus.learn.library import library
 from mixlab.errors import CorpusError
 
 # More clusters than this are too many domains for a sweep; --clusters K takes any number.
@@ -87,7 +88,10 @@ def find_clusters(
         CorpusError: when there are fewer documents than clusters.
     """
     if len(texts) <= (count or CHOICES[0]):
-        raise CorpusError(f"{count or CHOICES[0]} clusters need more documents than that, but there are {len(texts)}")
+        raise CorpusError(
+            f"{count or CHOICES[0]} clusters need more documents than that, but there are {len(texts)}",
+            "give more text, or a smaller number with --clusters",
+        )
     choice = choose_count(vectors, seed) if count is None else ClusterChoice(count, {})
     centroids, members = spherical_kmeans(vectors, choice.count, seed)
     names = name_clusters(texts, members, choice.count)
@@ -113,7 +117,9 @@ def choose_count(vectors: Vectors, seed: int) -> ClusterChoice:
             score = library("sklearn.metrics").silhouette_score(some, members, metric="cosine")
             found[count] = float(score)
     if not found:
-        raise CorpusError("the documents are all alike: there is nothing to cluster", "give --clusters a number")
+        raise CorpusError(
+            "the documents are all alike, so there are no clusters to find", "give text that is more varied"
+        )
     return ClusterChoice(max(found, key=lambda count: found[count]), found)
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mixlab.corpus.learn.base import library, unit_rows
+from mixlab.corpus.learn.contracts import unit_rows
 from mixlab.corpus.learn.features import CONTENT, Tfidf
+from mixlab.corpus.learn.library import library
 from mixlab.errors import CorpusError
 
 DIMENSIONS = 100
@@ -104,12 +105,15 @@ def _by_id(path: Path, ids: Sequence[str]) -> NDArray[np.float32]:
     if missing:
         raise CorpusError(
             f"{path} has no embedding of {len(missing):,} of {len(ids):,} documents, the first `{missing[0]:.60}`",
-            "embed every document; ids are those of the documents, or the start of their SHA-256",
+            "embed every document; one without `id` goes by the first 16 digits of its text's SHA-256",
         )
     lists = table[EMBEDDING_COLUMN].combine_chunks()
     sizes = {len(value) for value in lists.to_pylist()[:1000]}
     if len(sizes) != 1 or len(lists.flatten()) != len(lists) * min(sizes):
-        raise CorpusError(f"the embeddings in {path} must have one length, but have several: {sorted(sizes)[:5]}")
+        raise CorpusError(
+            f"the embeddings in {path} must have one length, but have several: {sorted(sizes)[:5]}",
+            "embed all documents with one model",
+        )
     vectors = np.asarray(lists.flatten(), dtype=np.float32).reshape(len(lists), -1)
     rows = [known[name] for name in ids]
     result: NDArray[np.float32] = vectors[rows]

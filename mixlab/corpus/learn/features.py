@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.learn.base import library
+from mixlab.corpus.learn.library import library
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from mixlab.arrays import Array
-from mixlab.corpus.learn.base import library
 from mixlab.corpus.learn.calibrate import Calibration, fit_calibration
 from mixlab.corpus.learn.features import CHARACTERS, CONTENT, WORDS, Analysis, Tfidf
+from mixlab.corpus.learn.library import library
 from mixlab.errors import CorpusError
 
 BLOCKS: dict[str, Analysis] = {"words": WORDS, "content": CONTENT, "characters": CHARACTERS}

@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.learn.base import Classifier
 from mixlab.corpus.learn.clusters import ClusterModel
+from mixlab.corpus.learn.contracts import Classifier
 from mixlab.corpus.learn.embed import Lsa
 from mixlab.corpus.learn.linear import LinearModel
 from mixlab.errors import ConfigError, CorpusError
@@ -23,7 +23,7 @@ KINDS: dict[str, type[LinearModel] | type[ClusterModel]] = {"linear": LinearMode
 REMAKE = "train it again with `mixlab classify`"
 
 
-def save_model(path: Path, model: LinearModel | ClusterModel) -> None:
+def save_classifier(path: Path, model: LinearModel | ClusterModel) -> None:
     """Write a classifier, atomically."""
     import safetensors.numpy
 
@@ -35,29 +35,34 @@ def save_model(path: Path, model: LinearModel | ClusterModel) -> None:
     write_atomic(path, safetensors.numpy.save(arrays, {"mixlab": json.dumps(header, sort_keys=True)}))
 
 
-def load_model(path: Path) -> LinearModel | ClusterModel:
+def load_classifier(path: Path) -> LinearModel | ClusterModel:
     """Read a classifier.
 
     Raises:
-        CorpusError: when the file is no classifier of ours (a pickle above all), damaged, or changed since.
+        ConfigError: when it cannot be read.
+        CorpusError: when it is no classifier of ours (a pickle above all), damaged, or changed since.
     """
     import safetensors
 
     try:
-        start = path.read_bytes()[:2]
+        with open(path, "rb") as file:
+            start = file.read(9)
     except OSError as error:
         hint = "give the model.safetensors that `mixlab classify` wrote"
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint) from None
-    if start[:1] == b"\x80" or path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
+    # A safetensors file starts with 8 bytes of length, which may be any, and the "{" of its header.
+    if (start[:1] == b"\x80" and start[8:] != b"{") or path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
         raise CorpusError(
-            f"{path} is a pickle; a pickle runs the code in it when it is loaded, and is refused",
+            f"{path} is a pickle, and a pickle can run any code when it is loaded",
             "give a model that `mixlab classify` wrote, or your own object with --classifier module:object",
         )
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        with safetensors.safe_open(path, framework="numpy") as tensors:
+            metadata = tensors.metadata() or {}
+            arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - not a mapping
         header = json.loads(metadata["mixlab"])
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']} is not known, only {FORMAT} is")
         kind, about, stated = KINDS[header["kind"]], header["about"], header["sha256"]
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CorpusError(f"{path} is not a classifier of mixlab: {error}", REMAKE) from None

@@ -127,16 +127,16 @@ def raw_rows(source: Source, columns: Sequence[str] | None = None) -> Iterator[t
     row = 0
     try:
         if source.size() == 0:
-            raise CorpusError(f"{source} is empty", "remove it from the domain's paths")
+            raise CorpusError(f"{source} is empty", "remove it from the paths, or download it again")
         for row, payload in _dispatch(source, columns):
             yield row, payload
         if row == 0:
-            raise CorpusError(f"{source} holds no document", "remove it from the domain's paths")
+            raise CorpusError(f"{source} holds no document", "remove it from the paths")
     except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
         raise _damaged(source, row, error) from error
     except OSError as error:
         if error.strerror:
-            raise CorpusError(f"cannot read {source}: {error.strerror}", "permit reading it") from error
+            raise CorpusError(f"cannot read {source}: {error.strerror}", "permit reading the file") from error
         raise _damaged(source, row, error) from error  # pyarrow reports bad zstd frames as an OSError without errno
     except Exception as error:
         # Every remote system has exceptions of its own.
@@ -149,7 +149,9 @@ def raw_rows(source: Source, columns: Sequence[str] | None = None) -> Iterator[t
 
 def _damaged(source: Source, row: int, error: BaseException) -> CorpusError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    return CorpusError(f"{source}, after row {row}: truncated or damaged: {reason}", "fetch or pack the file again")
+    return CorpusError(
+        f"{source}, after row {row}: truncated or damaged: {reason}", "download or compress the file again"
+    )
 
 
 def format_of(source: Source) -> str:
@@ -221,7 +223,7 @@ def _parquet(source: Source, columns: Sequence[str] | None) -> Iterator[tuple[in
         names = file.schema_arrow.names
         for name in columns or ():
             if name not in names:
-                raise _no_field(str(source), name, names)
+                raise no_field(str(source), name, names, "the names of fields in study.yaml")
         row = 0
         for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=columns and list(columns)):
             for record in batch.to_pylist():
@@ -255,34 +257,34 @@ def _json_object(text: str, where: str) -> Record:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        hint = "the file may be cut short; fetch it again"
+        hint = "the file may be cut short; download it again"
         raise BadRowError(f"{where}: not valid JSON: {error}", hint, "not JSON") from None
     if not isinstance(record, dict):
         message = f"{where}: a row must be a JSON object, but is {type(record).__name__}"
-        raise BadRowError(message, 'write one {"text": ...} a line', "not an object")
+        raise BadRowError(message, 'write one object per line, {"text": ...}', "not an object")
     return record
 
 
 def document(record: Record, where: str, text_field: str, group_field: str | None) -> Document:
     """(text, group) of a record, as `documents` yields them; raises BadRowError."""
     if text_field not in record:
-        raise _no_field(where, text_field, record)
+        raise no_field(where, text_field, record, "text_field")
     text = record[text_field]
     if not isinstance(text, str):
         raise BadRowError(
             f"{where}: field `{text_field}` must be text, but is {type(text).__name__}",
-            "set the domain's text_field to the field that holds the text",
-            "text is not text",
+            "set text_field to the field that holds the text",
+            "no text",
         )
     data = utf8(text, where)
     if group_field is None:
         return text, hashlib.sha256(data).hexdigest()
     name = "id" if group_field == ID_STEM else group_field
     if name not in record:
-        raise _no_field(where, name, record)
+        raise no_field(where, name, record, "group_field")
     group = record[name]
     if isinstance(group, bool) or not isinstance(group, (str, int)):
-        hint = "set the domain's group_field to a field that every row has"
+        hint = "set group_field to a field that holds text or a number in every row"
         message = f"{where}: field `{name}` must be text or a whole number, but is {group!r:.60}"
         raise BadRowError(message, hint, "no group")
     key = str(group)
@@ -301,10 +303,11 @@ def utf8(text: str, where: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         message = f"{where}: a lone surrogate at character {error.start}"
-        raise BadRowError(message, "repair the text's escapes", "lone surrogate") from None
+        raise BadRowError(message, "remove the escape there, one of \\ud800 to \\udfff", "lone surrogate") from None
 
 
-def _no_field(where: str, name: str, known: Iterable[str]) -> BadRowError:
-    hint = did_you_mean(name, known)
-    hint = f"{hint} (text_field and group_field in study.yaml)"
+def no_field(where: str, name: str, known: Iterable[str], setting: str) -> BadRowError:
+    """A row without a field; `setting` is what names it."""
+    near = did_you_mean(name, known)
+    hint = f"correct {setting}; {near}" if near else f"correct {setting}"
     return BadRowError(f"{where}: there is no field `{name}`", hint, f"no field {name}")

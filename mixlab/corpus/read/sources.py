@@ -114,7 +114,7 @@ def _walk(top: Path) -> list[Path]:
         try:
             entries = sorted(folder.iterdir())
         except OSError as error:
-            raise CorpusError(f"cannot read folder {folder}: {error.strerror}", "permit reading it") from error
+            raise CorpusError(f"cannot read folder {folder}: {error.strerror}", "permit reading the folder") from error
         for entry in entries:
             if entry.name.startswith("."):
                 continue
@@ -160,9 +160,9 @@ def _filesystem(url: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         package = _EXTRAS.get(protocol, f"the package that serves {protocol}://")
-        raise CorpusError(f"{url} cannot be read: {_reason(error)}", f"pip install {package}") from None
+        raise CorpusError(f"cannot read {url}: {_reason(error)}", f"pip install {package}") from None
     except ValueError as error:
-        raise CorpusError(f"{url} cannot be read: {_reason(error)}", "give a path or a URL that fsspec knows") from None
+        raise CorpusError(f"cannot read {url}: {_reason(error)}", "give a path or a URL that fsspec knows") from None
     return system, path
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mixlab.corpus.read.readers import BadRowError, document, records
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, did_you_mean
 from mixlab.study.config import DomainConfig
+from mixlab.study.folder import StudyFolder
+from mixlab.study.new import name_domains
 
 SAMPLE_DOCUMENTS = 20_000
 SAMPLE_BYTES = 64_000_000
@@ -46,11 +48,34 @@ def domain_texts(name: str, config: DomainConfig, root: Path) -> DomainTexts:
     """
     if config.format != "auto":
         raise ConfigError(
-            f"domain `{name}` is tokenised already ({config.format}); classification reads text",
+            f"classification needs text, but domain `{name}` is tokenised ({config.format})",
             "name the other domains with --domain",
         )
     skipped: Counter[str] | None = Counter() if config.on_bad_row == "skip" else None
     return DomainTexts(name, config.paths, root, config.text_field, config.group_field, skipped)
+
+
+def study_texts(study: StudyFolder, names: Sequence[str] = ()) -> tuple[DomainTexts, ...]:
+    """The text of a study's domains: of those named, or of all.
+
+    Raises:
+        ConfigError: when there is no such domain, or it is tokenised already.
+    """
+    known = study.config.domains
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no domain `{name}` in {study.config_file}", did_you_mean(name, known))
+    return tuple(domain_texts(name, known[name], study.root) for name in dict.fromkeys(names or known))
+
+
+def file_texts(
+    paths: Sequence[Path], text_field: str = "text", group_field: str | None = None
+) -> tuple[DomainTexts, ...]:
+    """The text of files and folders, each a domain that is named after it."""
+    named = name_domains(paths)
+    return tuple(
+        DomainTexts(name, (str(path.resolve()),), Path(), text_field, group_field) for name, path in named.items()
+    )
 
 
 @dataclass(frozen=True)

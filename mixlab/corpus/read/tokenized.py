@@ -52,10 +52,10 @@ def id_rows(source: Source, form: IdsFormat) -> Iterator[tuple[int, Ids]]:
         CorpusError: when the file is remote, empty or truncated, or holds an id outside the vocabulary.
     """
     if source.is_url:
-        raise CorpusError(f"{source}: tokenised shards are read from disk only", "fetch the file first")
+        raise CorpusError(f"{source}: tokenised files must be on disk, but this is a URL", "download it first")
     path = Path(source.name)
     if path.stat().st_size == 0:
-        raise CorpusError(f"{path} is empty", "remove it from the domain's paths")
+        raise CorpusError(f"{path} is empty", "remove it from the paths, or download it again")
     documents = _megatron(path, form) if form.kind == "megatron" else _flat(path, form)
     row = 0
     for row, ids in enumerate(documents, 1):
@@ -63,11 +63,11 @@ def id_rows(source: Source, form: IdsFormat) -> Iterator[tuple[int, Ids]]:
             raise CorpusError(
                 f"{path}, document {row}: id {int(ids.max())} is outside the tokenizer's vocabulary of "
                 f"{form.vocab_size}",
-                "name the tokenizer that the shard was made with in corpus.tokenizer, and its dtype",
+                "set corpus.tokenizer to the tokenizer that made the file, and dtype to the type of its ids",
             )
         yield row, ids.astype(np.uint32)
     if row == 0:
-        raise CorpusError(f"{path} holds no document", "remove it from the domain's paths")
+        raise CorpusError(f"{path} holds no document", "remove it from the paths")
 
 
 def _flat(path: Path, form: IdsFormat) -> Iterator[Ids]:
@@ -101,12 +101,12 @@ def _map_flat(path: Path, dtype: str) -> Ids:
         if size != offset + count * item.itemsize:
             raise CorpusError(
                 f"{path} must have {offset + count * item.itemsize:,} bytes by its header, but has {size:,}",
-                "fetch the file again, or correct the domain's dtype",
+                "download the file again, or correct the domain's dtype",
             )
     if (size - offset) % item.itemsize or size == offset:
         raise CorpusError(
             f"{path} has {size - offset:,} bytes of ids, which is no positive multiple of {item.itemsize}",
-            "fetch the file again, or correct the domain's dtype",
+            "download the file again, or correct the domain's dtype",
         )
     return np.memmap(path, dtype=item, mode="r", offset=offset)
 
@@ -117,7 +117,7 @@ def _megatron(path: Path, form: IdsFormat) -> Iterator[Ids]:
     required = int(np.max(pointers + lengths * dtype.itemsize, initial=0))
     size = path.stat().st_size
     if size < required:
-        raise CorpusError(f"{path} must have {required:,} bytes by its index, but has {size:,}", "fetch it again")
+        raise CorpusError(f"{path} must have {required:,} bytes by its index, but has {size:,}", "download it again")
     data = np.memmap(path, dtype=np.uint8, mode="r")
     for first, last in pairwise(bounds):
         parts = [
@@ -127,7 +127,7 @@ def _megatron(path: Path, form: IdsFormat) -> Iterator[Ids]:
         if len(ids) and ids[-1] == form.end:
             ids = ids[:-1]
         if len(ids) and int(ids.min()) < 0:
-            raise CorpusError(f"{path} holds a negative id", "the index does not fit the file; fetch both again")
+            raise CorpusError(f"{path} holds a negative id", "the index does not match the file; download both again")
         if len(ids):
             yield ids
 
@@ -141,7 +141,7 @@ def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
     head = len(_MEGATRON_MAGIC)
     try:
         if data[:head] != _MEGATRON_MAGIC:
-            raise ValueError("it does not start like one")
+            raise ValueError("it starts with other bytes")
         version, code, sequences, bounds = struct.unpack_from("<QBQQ", data, head)
         if version != 1 or code not in _MEGATRON_DTYPES:
             raise ValueError(f"version {version} or dtype {code} is not known")
@@ -150,5 +150,5 @@ def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
         pointers = np.frombuffer(data, "<i8", sequences, at + 4 * sequences)
         documents = np.frombuffer(data, "<i8", bounds, at + 12 * sequences)
     except (ValueError, struct.error) as error:
-        raise CorpusError(f"{path} is not a whole Megatron index: {error}", "fetch the file again") from None
+        raise CorpusError(f"{path} is not a whole Megatron index: {error}", "download the file again") from None
     return lengths, pointers, documents, np.dtype(_MEGATRON_DTYPES[code])

@@ -1,1 +1,4 @@
-"""Signals of a document's quality and difficulty: numbers to sort, filter and split a domain by."""
+"""Numbers about a document, to sort, filter and split a domain by: length, compression, quality, scores, near-equals.
+
+Comes in: texts, vectors, scores that were computed elsewhere, and models of `learn`.
+"""

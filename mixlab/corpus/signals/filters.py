@@ -27,9 +27,9 @@ def signal(signals: Signals, name: str) -> NDArray[np.floating]:
     if name not in signals:
         hint = did_you_mean(name, signals)
         if name == "quality":
-            hint = "name a reference of good text with --good FILE"
+            hint = "give examples of good text with --good FILE"
         if name == "perplexity":
-            hint = "`mixlab score DIR` writes it; give the file with --scores"
+            hint = "let `mixlab score DIR` write it, and give the file with --scores"
         raise ConfigError(f"there is no signal `{name}`", hint)
     return signals[name]
 
@@ -70,7 +70,10 @@ def drop_lowest(signals: Signals, value: str, usual: str | None) -> Mask:
     except ValueError:
         fraction = -1.0
     if not 0 < fraction < 1:
-        raise ConfigError(f"--drop-lowest takes a fraction between 0 and 1, but got `{value}`", "write quality=0.2")
+        raise ConfigError(
+            f"--drop-lowest takes a fraction between 0 and 1, but got `{value}`",
+            "for example --drop-lowest quality=0.2",
+        )
     values = signal(signals, name)
     stays = np.ones(len(values), dtype=bool)
     stays[np.argsort(values, kind="stable")[: round(fraction * len(values))]] = False
@@ -89,7 +92,8 @@ def buckets(values: NDArray[np.floating], tokens: NDArray[np.integer], count: in
     found = np.searchsorted(np.array(edges), values, side="left").astype(np.int32)
     if len(np.unique(found)) < count:
         raise CorpusError(
-            f"signal `{name}` has too few different values for {count} buckets", "ask for fewer with --buckets"
+            f"signal `{name}` has too few different values for {count} buckets",
+            "cut by another signal" if count == 2 else "give a smaller number with --buckets",
         )
     return found
 

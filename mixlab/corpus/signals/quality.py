@@ -31,9 +31,9 @@ def train_quality(good: Sequence[str], this: Sequence[str], seed: int) -> tuple[
     count = min(len(good), len(this), MOST)
     if count < FEWEST:
         raise CorpusError(
-            f"quality needs at least {FEWEST} good documents and {FEWEST} of the domain, "
-            f"but there are {len(good)} and {len(this)}",
-            "name more text with --good",
+            f"the signal `quality` needs at least {FEWEST} good documents and {FEWEST} to classify, but there are "
+            f"{len(good)} and {len(this)}",
+            "give more text with --good" if len(good) < FEWEST else "give more text to classify",
         )
     rng = np.random.default_rng(seed)
     sides = [[texts[i][:WINDOW] for i in np.sort(rng.permutation(len(texts))[:count])] for texts in (good, this)]

@@ -29,7 +29,8 @@ class Scores:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise CorpusError(
-                f"cannot read scores {path}: {str(error).splitlines()[0]}", "`mixlab score DIR` writes them"
+                f"cannot read scores {path}: {str(error).splitlines()[0]}",
+                "give a parquet such as `mixlab score DIR` writes",
             ) from None
         kinds = {name: table.schema.field(name).type for name in table.column_names}
         self.names = tuple(n for n, kind in kinds.items() if pa.types.is_floating(kind) or pa.types.is_integer(kind))
@@ -37,7 +38,7 @@ class Scores:
         if "id" not in kinds or not self.names:
             raise CorpusError(
                 f"{path} must have a column `id` and a column of numbers per signal, but has {', '.join(kinds)}",
-                "`mixlab score DIR` writes such a file",
+                "give a parquet such as `mixlab score DIR` writes",
             )
         ids = [str(name) for name in table["id"].to_pylist()]
         self._rows = {name: row for row, name in enumerate(ids)}
@@ -46,7 +47,10 @@ class Scores:
         for name, values in self._values.items():
             if not np.array_equal(values, values[last], equal_nan=True):
                 row = int(np.flatnonzero(~np.isclose(values, values[last], equal_nan=True))[0])
-                raise CorpusError(f"{path}: document `{ids[row]:.60}` has two different scores of `{name}`")
+                raise CorpusError(
+                    f"{path}: document `{ids[row]:.60}` has two different scores of `{name}`",
+                    "keep one row per document",
+                )
 
     def of(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The signals of documents, each of shape (n,).
@@ -64,7 +68,10 @@ class Scores:
         for name, values in found.items():
             if not np.isfinite(values).all():
                 bad = ids[int(np.flatnonzero(~np.isfinite(values))[0])]
-                raise CorpusError(f"{self._path}: `{name}` of document `{bad:.60}` is not a finite number")
+                raise CorpusError(
+                    f"{self._path}: `{name}` of document `{bad:.60}` is not a finite number",
+                    "score it again, or leave the column out",
+                )
         return found
 
 

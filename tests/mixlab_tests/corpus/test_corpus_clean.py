@@ -16,9 +16,11 @@ import yaml
 from click.testing import CliRunner
 
 from mixlab.commands.prepare import prepare
+from mixlab.corpus.clean.cleaner import STEPS_ON_ARRAYS, STEPS_ON_TEXT, Cleaner
+from mixlab.corpus.clean.documents import Cleaned
 from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
-from mixlab.corpus.clean.steps import Cleaned, Cleaner
+from mixlab.corpus.clean.step import Step, StepSettings
 from mixlab.corpus.clean.words import Block
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.study.cleaning import STANDARD_QUALITY, CleaningConfig, QualityConfig
@@ -293,7 +295,7 @@ def test_a_copy_of_what_was_dropped_is_not_a_copy(tmp_path: Path) -> None:
 
 def test_a_domain_that_is_cleaned_away_says_by_what(tmp_path: Path) -> None:
     root = study(tmp_path, {"a": [*map(prose, range(30))], "b": ["{"] * 30}, {"quality": {"curly_brace": True}})
-    with pytest.raises(CorpusError, match=r"`b` holds no text \(of 30 documents dropped: 30 curly_brace\)"):
+    with pytest.raises(CorpusError, match=r"`b` holds no text \(documents read: 30; dropped: 30 curly_brace\)"):
         CliRunner().invoke(prepare, [str(root)], catch_exceptions=False)
 
 
@@ -311,6 +313,26 @@ def test_settings_that_cannot_be_meant_are_refused(tmp_path: Path, cleaning: obj
     root = study(tmp_path, {"a": ["x"], "b": ["y"]}, cleaning)
     with pytest.raises(ConfigError, match=message):
         load_config(root / "study.yaml")
+
+
+def test_every_key_of_the_settings_turns_on_one_step(tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    for name in ("words.txt", "urls.txt"):
+        (tmp_path / name).write_text("bad\n")
+    (tmp_path / "b.jsonl").write_text('{"question": "x", "choices": []}\n')
+    given = {
+        "urls": {"paths": ["urls.txt"]}, "normalise": True, "languages": {}, "lines": {}, "quality": "standard",
+        "words": {"paths": ["words.txt"]}, "benchmarks": {"paths": ["b.jsonl"]}, "pii": ["email"], "near": {},
+    }  # fmt: skip
+    assert given.keys() | {"exact"} == CleaningConfig.model_fields.keys()
+
+    def steps(config: object) -> list[type[Step]]:
+        settings = StepSettings(CleaningConfig.model_validate(config), tmp_path, np.array([1], dtype=np.uint64))
+        return [kind for kind in (*STEPS_ON_TEXT, *STEPS_ON_ARRAYS) if kind.of(settings) is not None]
+
+    found = [set(steps({key: value})) - set(steps({})) for key, value in given.items()]
+    assert [len(each) for each in found] == [1] * len(given)
+    assert steps(given) == [*STEPS_ON_TEXT, *STEPS_ON_ARRAYS]
 
 
 def test_a_step_can_be_turned_off_in_a_preset() -> None:
@@ -332,6 +354,7 @@ def test_the_end_of_a_long_document_is_not_judged_but_kept(tmp_path: Path, monke
 
 def test_signatures_are_there_for_every_document(tmp_path: Path) -> None:
     found = clean(tmp_path, [CLEAN, "", prose(2)], near={})
-    signed = np.concatenate(found.signatures)
+    signed = found.signatures
+    assert signed is not None
     assert signed.shape[0] == 3
     assert (signed[1] == 0xFFFFFFFF).all()

@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixlab.corpus.build.prepare import prepare_corpus
 from mixlab.corpus.parallel import WorkerLostError, ordered_map
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.folder import StudyFolder
 
 # A prepare that is killed when the second block of a stage has come back from its workers, whose pids it tells first.
 KILLED = """
 import os, signal, sys
-import mixlab.corpus.build.blocks
-from mixlab.corpus.build import prepare
+import mixlab.corpus.prepare.blocks
+from mixlab.corpus.prepare import build
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.folder import StudyFolder
 
 root, stage = sys.argv[1:]
@@ -36,15 +37,15 @@ def count():
             print(children.read(), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-def read_tokens(path, read=prepare.read_tokens):
+def read_tokens(path, read=build.read_tokens):
     if stage == "tokens":
         count()
     return read(path)
 
 if __name__ == "__main__":
-    mixlab.corpus.build.blocks.BLOCK_BYTES = 20_000
-    prepare.read_tokens = read_tokens
-    prepare.prepare_corpus(StudyFolder.open(root), progress=lambda *_: stage == "clean" and count(), workers=2)
+    mixlab.corpus.prepare.blocks.BLOCK_BYTES = 20_000
+    build.read_tokens = read_tokens
+    prepare_corpus(StudyFolder.open(root), progress=lambda *_: stage == "clean" and count(), workers=2)
 """
 
 
@@ -87,7 +88,7 @@ def contents(folder: StudyFolder) -> dict[str, bytes]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixlab.corpus.build.blocks.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("mixlab.corpus.prepare.blocks.BLOCK_BYTES", 20_000)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -107,8 +108,8 @@ def test_the_size_of_blocks_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     folder = study(tmp_path, documents=200)
     prepare_corpus(folder, workers=1)
     small = contents(folder)
-    monkeypatch.setattr("mixlab.corpus.build.blocks.BLOCK_BYTES", 1 << 21)
-    monkeypatch.setattr("mixlab.corpus.clean.steps.CHUNK_CHARACTERS", 5000)
+    monkeypatch.setattr("mixlab.corpus.prepare.blocks.BLOCK_BYTES", 1 << 21)
+    monkeypatch.setattr("mixlab.corpus.clean.documents.CHUNK_CHARACTERS", 5000)
     prepare_corpus(folder, force=True, workers=1)
     assert contents(folder) == small
 
@@ -145,7 +146,7 @@ def test_a_killed_prepare_goes_on_to_the_same_bytes(
         original(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixlab.corpus.build.frames.os.replace", replace)
+        patch.setattr("mixlab.corpus.prepare.block_files.os.replace", replace)
         prepare_corpus(folder, workers=1)
     assert not set(left) & set(written), "finished blocks are worked on again"
     assert contents(folder) == uninterrupted
@@ -157,7 +158,7 @@ def test_other_text_does_not_go_on_from_what_is_left(tmp_path: Path) -> None:
     left.mkdir(parents=True)
     (left / "d0.000000.clean").write_bytes(b"of something else")
     (left.parent / "sources.json").write_text("{}")
-    inventory, _ = prepare_corpus(folder, workers=1)
+    inventory = prepare_corpus(folder, workers=1).inventory
     assert inventory.shards["d0"].read_documents == 100
 
 

@@ -144,7 +144,7 @@ def test_bad_rows_can_be_skipped_and_are_counted(tmp_path: Path, monkeypatch: py
     skipped: Counter[str] = Counter()
     assert [text for text, _ in documents(["bad.jsonl"], base_dir=tmp_path, skipped=skipped)] == ["a", "z"]
     assert skipped == {
-        "not UTF-8": 1, "text is not text": 1, "not an object": 1, "too long": 1, "not JSON": 1, "no field text": 1,
+        "not UTF-8": 1, "no text": 1, "not an object": 1, "too long": 1, "not JSON": 1, "no field text": 1,
         "lone surrogate": 1,
     }  # fmt: skip
     with pytest.raises(CorpusError, match=r"bad\.jsonl, row 2: not UTF-8 at byte 10"):
@@ -217,7 +217,7 @@ def test_urls_are_read_like_files(tmp_path: Path, name: str) -> None:
     [
         ("memory://nothing/*.jsonl", "no file matches"),
         ("memory://nothing", "no file matches|cannot list"),
-        ("nosuch://a/b", "nosuch://a/b cannot be read"),
+        ("nosuch://a/b", "cannot read nosuch://a/b: "),
     ],
 )
 def test_urls_that_lead_nowhere_are_refused(url: str, message: str) -> None:
@@ -229,6 +229,6 @@ def test_a_hub_data_set_without_its_package_says_what_to_install(monkeypatch: py
     for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CorpusError, match=r"hf://datasets/a/b/\*\.parquet cannot be read") as caught:
+    with pytest.raises(CorpusError, match=r"cannot read hf://datasets/a/b/\*\.parquet: ") as caught:
         list(documents(["hf://datasets/a/b/*.parquet"]))
     assert caught.value.hint == "pip install mixlab[hf]"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.corpus.read.sources import Source
 from mixlab.corpus.read.tokenized import IdsFormat, id_rows
 from mixlab.corpus.shards import open_shard
@@ -125,7 +125,7 @@ def test_a_tokenised_domain_beside_text(tmp_path: Path) -> None:
     texts = [ids % tokenizer.end_of_document for ids in documents()]
     (tmp_path / "ids.bin").write_bytes(flat([*texts, texts[5], texts[7]]))
     folder = study(tmp_path, "tokenizer.json")
-    inventory, _ = prepare_corpus(folder)
+    inventory = prepare_corpus(folder).inventory
     facts = inventory.shards["ids"]
     assert (facts.documents, facts.duplicates) == (60, 2)
     end = tokenizer.end_of_document

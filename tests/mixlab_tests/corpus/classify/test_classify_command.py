@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import click
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -16,12 +18,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mixlab.commands.classify import classify_command
-from mixlab.corpus.build.prepare import prepare_corpus
+from mixlab.corpus.classify.job import ClassifierSpec, ClassifyJob, CutSpec
 from mixlab.corpus.classify.labelled import read_examples, train_labelled
-from mixlab.corpus.classify.tag import Machine, tag_documents
+from mixlab.corpus.classify.run import classify
+from mixlab.corpus.classify.split import plan_split
+from mixlab.corpus.classify.tag import Tagger, tag_documents
+from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.corpus.read.readers import records
-from mixlab.corpus.read.texts import DomainTexts, read, sample
-from mixlab.errors import MixlabError
+from mixlab.corpus.read.texts import DomainTexts, file_texts, read, sample, study_texts
+from mixlab.errors import ConfigError, MixlabError
 from mixlab.study.config import load_config
 from mixlab.study.folder import StudyFolder
 
@@ -110,8 +115,73 @@ def test_a_split_by_topic_is_prepared_as_it_is(study: Path) -> None:
     assert len(rows) == 240
     assert {row["id"] for row in rows} == {row["id"] for _, row in records(["web.jsonl"], study)}
     assert set(rows[0]) == {"text", "id", "topic", "probability"}
-    inventory, _ = prepare_corpus(StudyFolder.open(study))
+    inventory = prepare_corpus(StudyFolder.open(study)).inventory
     assert sum(inventory.shards[name].documents for name in config.domains if name != "plain") == 240
+
+
+def test_python_classifies_and_splits_as_the_command_does(study: Path) -> None:
+    folder = StudyFolder.open(study)
+    spec = ClassifierSpec(labelled=study / "labelled.jsonl")
+    job = ClassifyJob(study_texts(folder, ["web"]), spec, CutSpec(by="topic"), study=folder)
+    outcome = classify(job)
+    assert outcome.tags_file.is_file()
+    split = plan_split(outcome)
+    assert list(split.entries) == ["web-cooking", "web-gardens", "web-sailing"]
+    assert split.rewrite is not None
+    assert split.rewrite.notes == ("the weight of `web` in objective is divided among its parts by their tokens",)
+    assert not folder.parts.exists()
+    assert (study / "study.yaml").read_text() == STUDY == split.rewrite.before
+    files = split.write()
+    assert [file.relative_to(study).as_posix() for file in files] == [
+        entry["paths"] for entry in split.entries.values()
+    ]
+    assert (study / "study.yaml").read_text() == split.rewrite.after
+    with pytest.raises(ConfigError, match="nothing to split by"):
+        plan_split(classify(replace(job, cut=CutSpec())))
+
+
+def test_files_are_split_into_the_folder_of_their_classification(study: Path, tmp_path: Path) -> None:
+    spec = ClassifierSpec(labelled=study / "labelled.jsonl")
+    job = ClassifyJob(file_texts([study / "web.jsonl"]), spec, CutSpec(by="topic"), out=tmp_path / "out")
+    split = plan_split(classify(job))
+    assert split.rewrite is None
+    assert sum(1 for file in split.write() for _ in records([str(file)])) == 240
+    assert (tmp_path / "out" / "split" / "web" / "cooking.jsonl.zst").is_file()
+
+
+def test_a_model_of_vectors_serves_semantic_dedup_without_clusters(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one_hot.py").write_text(
+        "import numpy as np\n"
+        "class Topic:\n"
+        "    def embed(self, texts):\n"
+        "        return np.array([['recipe' in t, 'anchor' in t, 'seed' in t, 1e-3] for t in texts], dtype=float)\n"
+        "model = Topic()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = run(study, "--domain", "web", "--semantic-dedup", "0.99", "--embedder", "one_hot:model", "--json")
+    data = json.loads(result.stdout)
+    assert data["method"] == "none"
+    assert data["parts"][0]["parts"]["web"]["documents"] <= 8  # one of each pattern of three words
+
+
+def test_a_mistyped_reference_is_named_before_the_text_is_read(study: Path) -> None:
+    assert "no domain `plian`" in refusal(study, "--reference", "plian").message
+    assert refusal(study, "--reference", "plian").hint == "did you mean `plain`?"
+    assert not StudyFolder(study).classification.exists()
+
+
+def test_the_help_has_every_option_below_a_heading() -> None:
+    shown = CliRunner().invoke(classify_command, ["--help"]).stdout
+    headings = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [
+        "Text:", "Topics (from one of the first five):", "Comparison:", "Signals:", "Filters and parts:",
+        "Other options:",
+    ]  # fmt: skip
+    for option in classify_command.params:
+        if isinstance(option, click.Option):
+            assert f"\n  {', '.join(option.opts)}" in shown
 
 
 def test_a_split_by_quality_follows_the_reference_of_good_text(study: Path, planted: ModuleType) -> None:
@@ -150,7 +220,7 @@ def test_options_that_cannot_be_meant_are_refused_with_a_hint(study: Path, plant
     cases: list[tuple[tuple[str | Path, ...], str]] = [
         ((study, "--domain", "wbe"), "no domain `wbe`"),
         ((study / "web.jsonl", "--domain", "web"), "no study.yaml"),
-        ((study, *labelled, "--topics", topics), "one place"),
+        ((study, *labelled, "--topics", topics), "one source"),
         ((study, *labelled, "--split"), "nothing to split by"),
         ((study, *labelled, "--by", "topic", "--split", "--print"), "both were given"),
         ((study, "--by", "quality"), "no signal `quality`"),
@@ -180,7 +250,7 @@ def test_two_processes_tag_as_one_does(study: Path, tmp_path: Path) -> None:
     model = train_labelled(read_examples(study / "labelled.jsonl", "label", "text", None), 0).model
     source = DomainTexts("web", ("web.jsonl",), study)
     one, two = (
-        tag_documents((source,), Machine(model), tmp_path / f"{n}.parquet", model.labels, workers=n) for n in (1, 2)
+        tag_documents((source,), Tagger(model), tmp_path / f"{n}.parquet", model.labels, workers=n) for n in (1, 2)
     )
     np.testing.assert_array_equal(one.topic, two.topic)
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()

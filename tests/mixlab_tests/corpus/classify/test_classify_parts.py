@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixlab.corpus.classify.parts import DROPPED, cut_domain, plain_name
+from mixlab.corpus.classify.cut import DROPPED, cut_domain, plain_name
 from mixlab.corpus.classify.shares import even_out, read_reference, topic_shares, uniform_reference
-from mixlab.corpus.classify.study_lines import replace_domain
 from mixlab.corpus.classify.tag import Tags
 from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.filters import bucket_names, buckets, drop_lowest, keep
@@ -20,6 +19,7 @@ from mixlab.corpus.signals.scores import Scores, write_scores
 from mixlab.corpus.signals.semantic import semantic_keepers
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.study.config import load_config
+from mixlab.study.edit import replace_domain
 
 
 def tags(topic: list[int], labels: tuple[str, ...], tokens: list[int] | None = None) -> Tags:
@@ -63,7 +63,7 @@ def test_what_is_cut_from_one_topic_takes_no_other_above_its_limit() -> None:
     [
         ({"a": 0.5, "b": 0.4}, "sum to 0.9"),
         ({"a": 0.5, "c": 0.5}, "topic `c`"),
-        ({"a": 2, "b": -1}, "0..1"),
+        ({"a": 2, "b": -1}, "between 0 and 1"),
         ([1], "shares by topic"),
         ("}", "not JSON"),
     ],
@@ -88,7 +88,7 @@ def test_small_parts_go_to_other_until_it_is_large_enough() -> None:
     assert (cut.part == DROPPED).sum() == 50
     assert cut.names == ("web-a", "web-b", "web-c", "web-d")
     assert sum(cut.shares.values()) == pytest.approx(1)
-    with pytest.raises(CorpusError, match="leave nothing"):
+    with pytest.raises(CorpusError, match="drop all documents"):
         cut_domain(some, "web", labels, some.topic, np.zeros(100, bool), 0.0, {})
 
 

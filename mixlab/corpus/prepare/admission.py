@@ -6,76 +6,18 @@ Only this sees all documents, in their order; what it keeps in memory is a hash 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mixlab.study.config import StudyConfig
-from mixlab.corpus.build.blocks import CleanBlock, Skipped
+from mixlab.corpus.clean.documents import EMPTY, EXACT, NEAR, SAMPLES, URL, Edit
 from mixlab.corpus.clean.hashes import SeenHashes
 from mixlab.corpus.clean.near import HASHES, near_duplicates
+from mixlab.corpus.prepare.blocks import CleanBlock
+from mixlab.corpus.prepare.tally import Dropped, Tally
+from mixlab.corpus.prepare.worker import Admitted
 from mixlab.study.cleaning import NearConfig
-from mixlab.corpus.clean.steps import EMPTY, EXACT, NEAR, SAMPLE_CHARACTERS, SAMPLES, URL, Edit
-from mixlab.corpus.build.work import Admitted
-
-
-@dataclass
-class Dropped:
-    """What one rule dropped: documents, their bytes as read, and the beginnings of a few."""
-
-    documents: int = 0
-    size: int = 0
-    samples: list[dict[str, str]] = field(default_factory=list)
-
-    def note(self, size: int, text: bytes, like: bytes | None = None) -> None:
-        self.documents += 1
-        self.size += size
-        if len(self.samples) < SAMPLES:
-            sample = {"text": _head(text)}
-            if like is not None:
-                sample["like"] = _head(like)
-            self.samples.append(sample)
-
-
-def _head(text: bytes) -> str:
-    return text[: 4 * SAMPLE_CHARACTERS].decode(errors="ignore")[:SAMPLE_CHARACTERS]
-
-
-@dataclass
-class Cleanings:
-    """What the steps did to one domain.
-
-    Attributes:
-        documents, bytes: read, before anything was dropped.
-        dropped: by rule, in the order in which a rule was first met.
-        edited: by kind.
-        skipped: rows that could not be used.
-    """
-
-    documents: int = 0
-    bytes: int = 0
-    kept_bytes: int = 0
-    full: bool = False
-    dropped: dict[str, Dropped] = field(default_factory=dict)
-    edited: dict[str, Edit] = field(default_factory=dict)
-    skipped: Skipped = field(default_factory=Skipped)
-
-    def count(self, rule: str) -> int:
-        """Documents that `rule` dropped."""
-        return self.dropped[rule].documents if rule in self.dropped else 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "read": {"documents": self.documents, "bytes": self.bytes},
-            "dropped": {
-                rule: {"documents": each.documents, "bytes": each.size, "samples": each.samples}
-                for rule, each in self.dropped.items()
-            },
-            "edited": {kind: vars(each) for kind, each in self.edited.items()},
-            "skipped": {"rows": dict(self.skipped.counts), "samples": self.skipped.samples},
-        }
+from mixlab.study.config import StudyConfig
 
 
 class _Copies:
@@ -107,7 +49,7 @@ class Admission:
     """Goes through the blocks in order.
 
     Attributes:
-        cleanings: by domain.
+        tallies: what happened to each domain's documents.
         admitted: the blocks with their kept documents.
     """
 
@@ -115,7 +57,7 @@ class Admission:
         self._config = config
         self._whole = SeenHashes()
         self._seen: dict[str, SeenHashes] = {}
-        self.cleanings = {name: Cleanings() for name in config.domains}
+        self.tallies = {name: Tally() for name in config.domains}
         self.admitted: list[Admitted] = []
         for name, domain in config.domains.items():
             scope = config.corpus.cleaning_of(domain).exact
@@ -124,7 +66,7 @@ class Admission:
 
     def admit(self, domain: str, path: Path) -> int:
         """Take a block in; the bytes of text that it was read from."""
-        tally = self.cleanings[domain]
+        tally = self.tallies[domain]
         if tally.full:
             return 0
         block = CleanBlock(path)
@@ -193,7 +135,7 @@ class Admission:
                 blocks = {place: CleanBlock(admitted.path)}
             mask = kept.setdefault(place, np.frombuffer(admitted.kept, dtype=np.uint8).copy())
             mask[number] = 0
-            tally = self.cleanings[admitted.domain].dropped.setdefault(NEAR, Dropped())
+            tally = self.tallies[admitted.domain].dropped.setdefault(NEAR, Dropped())
             like = None
             if len(tally.samples) < SAMPLES:
                 like = CleanBlock(self.admitted[int(first_place)].path).data(int(first))

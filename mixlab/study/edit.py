@@ -1,4 +1,7 @@
-"""study.yaml edited as text: a domain's entry gives way to those of its sub-domains, and all comments stay."""
+"""study.yaml edited as text, so that all comments stay: keys get other values, a domain gives way to its parts.
+
+Nothing is written here.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,18 @@ from typing import Any
 import yaml
 
 from mixlab.errors import ConfigError
-from mixlab.study.config import load_config
+from mixlab.study.config import StudyConfig, load_config
 
-Edit = tuple[int, int, str]
+# [start, end) of the text, and what comes in its place.
+Replacement = tuple[int, int, str]
+# Text that needs no quotes, whoever reads it.
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
+_WORDS = ("true", "false", "null")
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A study.yaml before and after, and in plain words what else than the domain's entry was changed."""
+    """A study.yaml before and after; `notes` say in plain words what was changed besides the domains' entries."""
 
     before: str
     after: str
@@ -61,12 +68,53 @@ def replace_domain(
             pair = _pair(root, (*at, domain))
             if pair is not None:
                 edits.append(_weight_edit(text, _node(root, at), pair, shares))
-                notes.append(f"the weight of `{domain}` in {'.'.join(at)} is shared by its parts as they share tokens")
-    after = text
-    for start, end, new in sorted(edits, reverse=True):
-        after = after[:start] + new + after[end:]
-    _check(path, after)
+                notes.append(f"the weight of `{domain}` in {'.'.join(at)} is divided among its parts by their tokens")
+    after = _replaced(text, edits)
+    try:
+        read_back(path, after)
+    except ConfigError as error:
+        raise ConfigError(f"the split would leave an invalid study: {error.message}", error.hint) from None
     return Rewrite(text, after, tuple(notes))
+
+
+def replace_keys(text: str, entries: Mapping[str, str]) -> str:
+    """The text of a study.yaml with other entries for top-level keys.
+
+    Args:
+        entries: by key the YAML, or the comment, that replaces the key and its value.
+
+    Raises:
+        ConfigError: when the text lacks one of the keys.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    edits: list[Replacement] = []
+    for name, entry in entries.items():
+        pair = _pair(root, (name,))
+        if pair is None:
+            raise ConfigError(f"the template of a study must have the key `{name}`, but has none", "add it")
+        edits.append((pair[0].start_mark.index, _end(pair[1]), entry))
+    return _replaced(text, edits)
+
+
+def read_back(path: Path, text: str) -> StudyConfig:
+    """The study that `text` would be as the file `path`.
+
+    Raises:
+        ConfigError: when it is none.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch, "study.yaml")
+        draft.write_bytes(text.encode())
+        try:
+            return load_config(draft)
+        except ConfigError as error:
+            raise ConfigError(error.message.replace(str(draft), str(path)), error.hint) from None
+
+
+def _replaced(text: str, edits: Sequence[Replacement]) -> str:
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
 
 
 def entry_line(name: str, entry: Mapping[str, Any]) -> str:
@@ -74,13 +122,27 @@ def entry_line(name: str, entry: Mapping[str, Any]) -> str:
     return f"{flow(name)}: {flow(dict(entry))}"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes all text that YAML 1.1 or 1.2 could take for something else."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = _PLAIN.fullmatch(text) and text not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
 def flow(value: Any) -> str:
     """A value as YAML on one line, quoted where needed."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1_000_000, sort_keys=False)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=1_000_000, sort_keys=False
+    )
     return text.removesuffix("...\n").strip()
 
 
-def _domain_edit(text: str, root: Any, domain: str, entries: Mapping[str, Mapping[str, Any]], how: str) -> Edit:
+def _domain_edit(text: str, root: Any, domain: str, entries: Mapping[str, Mapping[str, Any]], how: str) -> Replacement:
     parent = _node(root, ("domains",))
     key, value = _pair(root, ("domains", domain)) or (None, None)
     assert key is not None, "the study was loaded with this domain"
@@ -96,7 +158,7 @@ def _domain_edit(text: str, root: Any, domain: str, entries: Mapping[str, Mappin
     return start, end, f"\n{indent}".join([*comment, *lines])
 
 
-def _weight_edit(text: str, parent: Any, pair: tuple[Any, Any], shares: Mapping[str, float]) -> Edit:
+def _weight_edit(text: str, parent: Any, pair: tuple[Any, Any], shares: Mapping[str, float]) -> Replacement:
     key, value = pair
     weight = float(value.value)
     rounded = {name: round(weight * share, 6) for name, share in shares.items()}
@@ -112,8 +174,8 @@ def _refuse_bounds(path: Path, root: Any, domain: str, names: Sequence[str]) -> 
         pair = _pair(root, ("mixtures", bound, domain))
         if pair is not None:
             raise ConfigError(
-                f"{path}:{pair[0].start_mark.line + 1}: mixtures.{bound} bounds domain `{domain}`, and cannot bound "
-                f"the sum of the {len(names)} parts it is split into",
+                f"{path}:{pair[0].start_mark.line + 1}: mixtures.{bound} bounds domain `{domain}`, but nothing can "
+                f"bound the sum of the {len(names)} parts it would be split into",
                 f"remove this line, and bound the parts after the split, for example {bound}: {{{flow(names[0])}: "
                 f"{pair[1].value}}}",
             )
@@ -142,14 +204,3 @@ def _end(node: Any) -> int:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     return int(node.end_mark.index)
-
-
-def _check(path: Path, text: str) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch, "study.yaml")
-        draft.write_bytes(text.encode())
-        try:
-            load_config(draft)
-        except ConfigError as error:
-            message = re.sub(re.escape(str(draft)), str(path), error.message)
-            raise ConfigError(f"the split would leave no valid study: {message}", error.hint) from None

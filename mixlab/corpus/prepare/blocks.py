@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.study.config import DomainConfig
+from mixlab.corpus.clean.cleaner import Cleaner
+from mixlab.corpus.clean.documents import SAMPLES, Cleaned, Edit
 from mixlab.corpus.clean.near import Signatures
-from mixlab.corpus.clean.steps import SAMPLES, Cleaned, Cleaner, Edit
-from mixlab.corpus.build.frames import read_frame, write_frame
+from mixlab.corpus.prepare.block_files import read_block, write_block
 from mixlab.corpus.read.readers import BadRowError, Overlong, Payload, document, parse, raw_rows, wanted_columns
 from mixlab.corpus.read.sources import Source, expand
 from mixlab.corpus.read.tokenized import Ids, IdsFormat, id_rows
+from mixlab.study.config import DomainConfig
 
 BLOCK_BYTES = 1 << 21
 BLOCK_ROWS = 20_000
@@ -171,8 +172,8 @@ def _write(path: Path, cleaned: Cleaned, data: list[bytes], sides: list[str], sk
         "sizes": np.array(cleaned.sizes, dtype=np.int64),
         "validation": np.array([side == "validation" for side in sides], dtype=bool),
     }
-    if cleaned.signatures:
-        arrays["signatures"] = np.concatenate(cleaned.signatures)
+    if cleaned.signatures is not None:
+        arrays["signatures"] = cleaned.signatures
     facts = {
         "drops": cleaned.drops,
         "languages": cleaned.languages,
@@ -180,7 +181,7 @@ def _write(path: Path, cleaned: Cleaned, data: list[bytes], sides: list[str], sk
         "skipped": dict(skipped.counts),
         "samples": skipped.samples,
     }
-    write_frame(path, arrays, facts)
+    write_block(path, arrays, facts)
 
 
 class CleanBlock:
@@ -198,7 +199,7 @@ class CleanBlock:
     """
 
     def __init__(self, path: Path) -> None:
-        arrays, facts = read_frame(path)
+        arrays, facts = read_block(path)
         self._data = arrays["data"].tobytes()
         self.lengths, self.sizes = arrays["lengths"], arrays["sizes"]
         self._ends = np.cumsum(self.lengths)

@@ -9,54 +9,54 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.study.config import DomainConfig, StudyConfig
-from mixlab.corpus.build.admission import Admission, Cleanings
-from mixlab.corpus.build.blocks import RawBlock, raw_blocks
 from mixlab.corpus.clean.hashes import SeenHashes
 from mixlab.corpus.clean.lines import frequent
 from mixlab.corpus.clean.words import U64
 from mixlab.corpus.parallel import ordered_map
+from mixlab.corpus.prepare.admission import Admission
+from mixlab.corpus.prepare.blocks import RawBlock, raw_blocks
+from mixlab.corpus.prepare.worker import Build, Worker, clean, count_lines, read_lines
 from mixlab.corpus.read.tokenized import IdsFormat
 from mixlab.corpus.tokenizer import load_tokenizer, tokenizer_path
-from mixlab.corpus.build.work import Worker, Workshop, clean, count_lines, read_lines
 from mixlab.errors import CorpusError
 from mixlab.files import write_atomic
+from mixlab.study.config import DomainConfig, StudyConfig
 
 Progress = Callable[[str, int], None]
 
 
-def _domain_blocks(shop: Workshop, name: str) -> Iterator[RawBlock]:
-    domain = shop.config.domains[name]
-    urls = shop.config.corpus.cleaning_of(domain).urls
-    form = _ids_format(shop.config, domain, shop.base_dir)
-    return raw_blocks(name, domain, urls.field if urls else None, form, shop.base_dir)
+def _domain_blocks(build: Build, name: str) -> Iterator[RawBlock]:
+    domain = build.config.domains[name]
+    urls = build.config.corpus.cleaning_of(domain).urls
+    form = _ids_format(build.config, domain, build.base_dir)
+    return raw_blocks(name, domain, urls.field if urls else None, form, build.base_dir)
 
 
-def find_boilerplate(shop: Workshop, workers: int) -> None:
+def find_boilerplate(build: Build, workers: int) -> None:
     """Count the lines of the domains that ask for it, and leave the frequent ones for the workers."""
     limits: dict[str, int] = {}
-    for name, domain in shop.config.domains.items():
-        cleaning = shop.config.corpus.cleaning_of(domain)
-        if cleaning.lines is not None and domain.format == "auto" and not shop.boilerplate(name).exists():
+    for name, domain in build.config.domains.items():
+        cleaning = build.config.corpus.cleaning_of(domain)
+        if cleaning.lines is not None and domain.format == "auto" and not build.boilerplate(name).exists():
             limits[name] = cleaning.lines.max_documents
     counted: dict[str, list[Path]] = {name: [] for name in limits}
-    for name, path in ordered_map(count_lines, _first_blocks(shop, limits), workers, Worker, shop):
+    for name, path in ordered_map(count_lines, _first_blocks(build, limits), workers, Worker, build):
         counted[name].append(path)
     for name, paths in counted.items():
         found = frequent(partial(_unique_lines, paths), limits[name])
         with io.BytesIO() as buffer:
             np.save(buffer, found)
-            write_atomic(shop.boilerplate(name), buffer.getvalue())
+            write_atomic(build.boilerplate(name), buffer.getvalue())
 
 
-def _first_blocks(shop: Workshop, names: Iterable[str]) -> Iterator[RawBlock]:
+def _first_blocks(build: Build, names: Iterable[str]) -> Iterator[RawBlock]:
     """The blocks in which lines are counted: all, or with `max_bytes` so much text as could be kept."""
     for name in names:
         size = 0
-        for block in _domain_blocks(shop, name):
+        for block in _domain_blocks(build, name):
             yield block
             size += block.size
-            if shop.config.corpus.max_bytes is not None and size >= shop.config.corpus.max_bytes:
+            if build.config.corpus.max_bytes is not None and size >= build.config.corpus.max_bytes:
                 break
 
 
@@ -73,34 +73,28 @@ def _unique_lines(paths: list[Path]) -> Iterator[U64]:
         yield hashes[~old[owners]]
 
 
-def admit(shop: Workshop, progress: Progress, workers: int) -> Admission:
+def admit(build: Build, progress: Progress, workers: int) -> Admission:
     """Read and clean every domain, and take in what is part of the corpus; near-duplicates are still in it.
 
     Raises:
         CorpusError: when nothing is left of a domain.
     """
-    admission = Admission(shop.config)
+    admission = Admission(build.config)
 
     def blocks() -> Iterator[RawBlock]:
-        for name in shop.config.domains:
-            for block in _domain_blocks(shop, name):
-                if admission.cleanings[name].full:
+        for name in build.config.domains:
+            for block in _domain_blocks(build, name):
+                if admission.tallies[name].full:
                     break
                 yield block
 
-    for name, path in ordered_map(clean, blocks(), workers, Worker, shop):
+    for name, path in ordered_map(clean, blocks(), workers, Worker, build):
         progress(name, admission.admit(name, path))
-    for name, tally in admission.cleanings.items():
+    for name, tally in admission.tallies.items():
         if tally.kept_bytes == 0:
-            raise CorpusError(f"domain `{name}` holds no text ({losses(tally)})", "check its paths and cleaning")
+            hint = "loosen the cleaning that dropped its documents" if tally.documents else "check its paths and fields"
+            raise CorpusError(f"domain `{name}` holds no text ({tally.losses})", hint)
     return admission
-
-
-def losses(tally: Cleanings) -> str:
-    """What went missing of a domain, for a message."""
-    parts = [f"{each.documents:,} {rule}" for rule, each in tally.dropped.items()]
-    parts += [f"{count:,} rows skipped: {reason}" for reason, count in tally.skipped.counts.items()]
-    return f"of {tally.documents:,} documents dropped: {', '.join(parts) or 'none'}"
 
 
 def _ids_format(config: StudyConfig, domain: DomainConfig, base_dir: Path) -> IdsFormat | None:

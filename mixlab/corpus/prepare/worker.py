@@ -12,64 +12,71 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.study.config import StudyConfig
-from mixlab.corpus.build.blocks import CleanBlock, RawBlock, clean_block, read_documents
-from mixlab.corpus.clean.steps import Cleaner, document_lines
+from mixlab.corpus.clean.cleaner import Cleaner
+from mixlab.corpus.clean.lines import document_lines
 from mixlab.corpus.clean.words import U64, Index
-from mixlab.corpus.build.frames import read_frame, write_frame
+from mixlab.corpus.prepare.block_files import read_block, write_block
+from mixlab.corpus.prepare.blocks import CleanBlock, RawBlock, clean_block, read_documents
 from mixlab.corpus.read.readers import utf8
 from mixlab.corpus.shards import SPLITS, closed_ids, slug, token_dtype
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
+from mixlab.study.config import StudyConfig
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where a prepare works.
+class Build:
+    """A corpus that is being built.
 
     Attributes:
+        config: of the study.
         base_dir: what the study's paths are relative to.
-        folder: of the corpus that is being built; blocks lie in `folder/blocks`.
+        folder: of the new corpus; blocks are in `blocks`, which is gone at the end.
     """
 
     config: StudyConfig
     base_dir: Path
     folder: Path
 
+    @property
+    def blocks(self) -> Path:
+        return self.folder / "blocks"
+
     def block(self, domain: str, number: int, kind: str) -> Path:
         """The file of a block: `lines`, `clean` or `tokens`."""
-        return self.folder / "blocks" / f"{slug(domain)}.{number:06d}.{kind}"
+        return self.blocks / f"{slug(domain)}.{number:06d}.{kind}"
 
     def boilerplate(self, domain: str) -> Path:
-        return self.folder / "blocks" / f"{slug(domain)}.boilerplate.npy"
+        """The file of a domain's frequent lines."""
+        return self.blocks / f"{slug(domain)}.boilerplate.npy"
 
 
 class Worker:
     """A process's state: the cleaners by domain, and the tokenizer once it is there."""
 
-    def __init__(self, shop: Workshop) -> None:
-        self.shop = shop
+    def __init__(self, build: Build) -> None:
+        self.build = build
         self._cleaners: dict[str, Cleaner] = {}
         self._tokenizer: Tokenizer | None = None
 
     def cleaner(self, domain: str) -> Cleaner:
         if domain not in self._cleaners:
-            corpus = self.shop.config.corpus
-            path = self.shop.boilerplate(domain)
+            corpus = self.build.config.corpus
+            path = self.build.boilerplate(domain)
             lines = np.load(path, allow_pickle=False) if path.exists() else None
             # One at a time, as lists take memory; blocks come domain by domain.
             self._cleaners = {
-                domain: Cleaner(corpus.cleaning_of(self.shop.config.domains[domain]), self.shop.base_dir, lines)
+                domain: Cleaner(corpus.cleaning_of(self.build.config.domains[domain]), self.build.base_dir, lines)
             }
         return self._cleaners[domain]
 
     @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self.shop.folder / TOKENIZER_FILE)
+            self._tokenizer = load_tokenizer(self.build.folder / TOKENIZER_FILE)
         return self._tokenizer
 
     def side(self, group: str) -> str:
-        return side(group, self.shop.config.corpus.validation_fraction)
+        return side(group, self.build.config.corpus.validation_fraction)
 
 
 def side(group: str, validation_fraction: float) -> str:
@@ -80,11 +87,11 @@ def side(group: str, validation_fraction: float) -> str:
 
 def count_lines(worker: Worker, block: RawBlock) -> tuple[str, Path]:
     """Write the keys of a block's documents and the hashes of their lines."""
-    path = worker.shop.block(block.domain, block.number, "lines")
+    path = worker.build.block(block.domain, block.number, "lines")
     if path.exists():
         return block.domain, path
-    domain = worker.shop.config.domains[block.domain]
-    cleaning = worker.shop.config.corpus.cleaning_of(domain)
+    domain = worker.build.config.domains[block.domain]
+    cleaning = worker.build.config.corpus.cleaning_of(domain)
     documents = read_documents(block, domain, cleaning.urls.field if cleaning.urls else None)
     keys, hashes, owners, before = [], [], [], 0
     for chunk_keys, lines in document_lines(cleaning, documents.texts):
@@ -94,21 +101,21 @@ def count_lines(worker: Worker, block: RawBlock) -> tuple[str, Path]:
         before += len(chunk_keys)
     names = ("keys", "hashes", "owners")
     parts = [np.concatenate(each) if each else np.zeros(0, dtype=np.uint64) for each in (keys, hashes, owners)]
-    write_frame(path, dict(zip(names, parts, strict=True)))
+    write_block(path, dict(zip(names, parts, strict=True)))
     return block.domain, path
 
 
 def read_lines(path: Path) -> tuple[U64, U64, Index]:
     """(keys of the documents, hashes of the lines, document of each line) of a block."""
-    arrays, _ = read_frame(path)
+    arrays, _ = read_block(path)
     return arrays["keys"], arrays["hashes"], arrays["owners"].astype(np.int64)
 
 
 def clean(worker: Worker, block: RawBlock) -> tuple[str, Path]:
     """Write a block's cleaned documents."""
-    path = worker.shop.block(block.domain, block.number, "clean")
+    path = worker.build.block(block.domain, block.number, "clean")
     if not path.exists():
-        domain = worker.shop.config.domains[block.domain]
+        domain = worker.build.config.domains[block.domain]
         clean_block(block, domain, worker.cleaner(block.domain), worker.side, path)
     return block.domain, path
 
@@ -162,7 +169,7 @@ Tokens = tuple[dict[str, bytes], TokenFacts]
 
 def encode(worker: Worker, block: Admitted) -> Tokens:
     """The ids of a block's kept documents by split, and the amounts."""
-    ids = worker.shop.config.domains[block.domain].format != "auto"
+    ids = worker.build.config.domains[block.domain].format != "auto"
     item = token_dtype(worker.tokenizer.vocab_size).itemsize
     facts, parts = TokenFacts(), {split: list[bytes]() for split in SPLITS}
     for split, language, size, data in _encoded(worker.tokenizer, CleanBlock(block.path), block.chosen, ids):
@@ -181,7 +188,7 @@ def tokenise(worker: Worker, block: Admitted) -> Path:
     if not path.exists():
         data, facts = encode(worker, block)
         arrays = {split: np.frombuffer(data[split], dtype=np.uint8) for split in SPLITS}
-        write_frame(path, arrays, asdict(facts))
+        write_block(path, arrays, asdict(facts))
     return path
 
 
@@ -204,7 +211,7 @@ def _encoded(
 
 def read_tokens(path: Path) -> Tokens:
     """What `tokenise` wrote."""
-    arrays, facts = read_frame(path)
+    arrays, facts = read_block(path)
     splits = {split: Amount(**amount) for split, amount in facts["splits"].items()}
     languages = {name: Amount(**amount) for name, amount in facts["languages"].items()}
     return {split: arrays[split].tobytes() for split in SPLITS}, TokenFacts(splits, languages)

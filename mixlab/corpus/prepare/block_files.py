@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixlab.corpus.shards import REBUILD
 from mixlab.errors import CorpusError
 
 _FACTS = "facts"
 
 
-def write_frame(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Any = None) -> None:
+def write_block(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Any = None) -> None:
     """Write arrays by name, and `facts` that JSON can hold."""
     part = path.with_name(f"{path.name}.part")
     text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
@@ -30,15 +31,15 @@ def write_frame(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Any = Non
     os.replace(part, path)
 
 
-def read_frame(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
+def read_block(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     """(arrays, facts).
 
     Raises:
         CorpusError: when the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as frame:
-            arrays = {name: frame[name] for name in frame.files}
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_FACTS).tobytes())
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{path} is damaged: {error}", "`mixlab prepare DIR --force` starts again") from None
+        raise CorpusError(f"{path} is damaged: {error}", REBUILD) from None

@@ -1,34 +1,19 @@
-"""What a prepare shows: the domains of the corpus, what every rule dropped or changed, and samples of it."""
+"""What `mixlab prepare` shows: the domains of the corpus, what every rule dropped or changed, and samples of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mixlab.corpus.inventory import Inventory
-from mixlab.files import read_json
+from mixlab.corpus.prepare.tally import Cleaning
 from mixlab.units import format_quantity
 
-CLEANING_FILE = "cleaning.json"
 
-Cleaning = dict[str, Any]
-
-
-def read_cleaning(corpus_dir: Path, samples: int) -> Cleaning:
-    """cleaning.json by domain, with at most `samples` samples a rule."""
-    data: Cleaning = read_json(corpus_dir / CLEANING_FILE, "`mixlab prepare DIR --force` writes it")["domains"]
-    for domain in data.values():
-        for part in (*domain["dropped"].values(), *domain["edited"].values(), domain["skipped"]):
-            part["samples"] = part["samples"][:samples]
-    return data
-
-
-def show(console: Console, inventory: Inventory, cleaning: Cleaning, max_epochs: float) -> None:
+def show_corpus(console: Console, inventory: Inventory, cleaning: Cleaning, max_epochs: float) -> None:
     """Print the tables that have something to say."""
     console.print(domain_table(inventory, max_epochs))
     for table in (_rule_table(cleaning), _edit_table(cleaning), _language_table(inventory), _skipped_table(cleaning)):
@@ -41,7 +26,7 @@ def domain_table(inventory: Inventory, max_epochs: float) -> Table:
     columns = ("documents", "bytes", "train tokens", "validation tokens", "copies dropped", "other drops")
     table = _table(
         f"corpus {inventory.fingerprint}, vocabulary {inventory.vocab_size}",
-        ("domain", *columns, f"x{max_epochs:g} epochs"),
+        ("domain", *columns, f"tokens in {max_epochs:g} epochs"),
     )
     for name, facts in inventory.shards.items():
         table.add_row(
@@ -58,7 +43,7 @@ def domain_table(inventory: Inventory, max_epochs: float) -> Table:
 
 
 def _rule_table(cleaning: Cleaning) -> Table:
-    table = _table("dropped, by rule", ("rule", "documents", "bytes", "most in"))
+    table = _table("dropped, by rule", ("rule", "documents", "bytes", "mostly in"))
     rules: dict[str, list[tuple[int, int, str]]] = {}
     for name, domain in cleaning.items():
         for rule, part in domain["dropped"].items():
@@ -71,7 +56,7 @@ def _rule_table(cleaning: Cleaning) -> Table:
 
 
 def _edit_table(cleaning: Cleaning) -> Table:
-    table = _table("changed", ("domain", "what", "documents", "times"))
+    table = _table("changed, by kind", ("domain", "kind", "documents", "changes"))
     for name, domain in cleaning.items():
         for kind, part in domain["edited"].items():
             table.add_row(escape(name), kind, f"{part['documents']:,}", f"{part['count']:,}")
@@ -89,7 +74,7 @@ def _language_table(inventory: Inventory) -> Table:
 
 
 def _skipped_table(cleaning: Cleaning) -> Table:
-    table = _table("rows skipped", ("domain", "fault", "rows"))
+    table = _table("skipped rows, by fault", ("domain", "fault", "rows"))
     for name, domain in cleaning.items():
         for reason, count in domain["skipped"]["rows"].items():
             table.add_row(escape(name), escape(reason), f"{count:,}")
@@ -99,7 +84,7 @@ def _skipped_table(cleaning: Cleaning) -> Table:
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        words = number == 0 or column in ("most in", "shares", "what", "fault")
+        words = number == 0 or column in ("mostly in", "shares", "kind", "fault")
         table.add_column(column, overflow="fold", justify="left" if words else "right")
     return table
 
