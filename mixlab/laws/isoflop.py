@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from mixlab.arrays import Array
 from mixlab.errors import FitError
 from mixlab.laws.bootstrap import parameter_intervals
-from mixlab.laws.forms.base import CONVERGED, FitResult, Observations, Points
 from mixlab.laws.forms.chinchilla import Chinchilla, optimum
+from mixlab.laws.forms.points import Observations, Points
+from mixlab.laws.forms.solution import Status
+from mixlab.laws.result import FitResult
 from mixlab.runs.table import Runs
 
 MIN_SIZES = 5
@@ -91,7 +93,7 @@ def fit_isoflop(
         float(np.sum((np.polyval(p.curve, np.log(p.params)) - p.loss) ** 2)) for p in good if p.curve is not None
     ]
     result = FitResult(
-        "isoflop", target, len(table), params_of, interval, float(np.sum(curve_error)), CONVERGED, warnings
+        "isoflop", target, len(table), params_of, interval, float(np.sum(curve_error)), Status.CONVERGED, warnings
     )
     return result, found
 
@@ -103,7 +105,7 @@ def _beside_the_law(
     count = len(loss)
     rows = Observations(np.zeros((count, 0)), params, tokens, np.full((count, 1), np.inf), loss, (), np.arange(count))
     fit = Chinchilla().fit(rows, np.ones((1, count)))
-    if fit.status[0] != CONVERGED:
+    if fit.status[0] != Status.CONVERGED:
         return f"approach 2 stands alone here: the parametric law's fit to these rows ended as {fit.status[0]}"
     best = optimum(fit.natural())
     exact = [
