@@ -58,7 +58,7 @@ class EffectiveData(ParametricLaw):
 
     Attributes:
         coupled: gamma is fitted, else 1.
-        concave: g is fitted, else 1.
+        concave: g and d are fitted where there are mixtures, else 1 and 0.
     """
 
     needs: frozenset[str] = frozenset()
@@ -134,8 +134,9 @@ class EffectiveData(ParametricLaw):
             report[2] = False
         if not self.coupled or np.ptp(rows.x) == 0:
             lower[4] = upper[4] = 0.0
-        if not self.concave:
+        if not (self.concave and rows.domains):
             lower[5] = upper[5] = 0.0
+            lower[HEAD + K :] = upper[HEAD + K :] = 0.0
         return lower, upper, report
 
     def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
@@ -166,7 +167,7 @@ class EffectiveData(ParametricLaw):
         }
         if self.coupled:
             found["gamma"] = gamma
-        if self.concave:
+        if self.concave and domains:
             found["g"] = g
         found |= by_domain("w", domains, np.exp((worth - top) / own))
         return found | by_domain("g", domains, g * own if self.concave else ())
@@ -184,7 +185,7 @@ class EffectiveData(ParametricLaw):
         found = {"E": 1.3, "A": 200.0, "B": 320.0, "alpha": 0.35, "beta": 0.3}
         if self.coupled:
             found["gamma"] = 0.7
-        if self.concave:
+        if self.concave and domains:
             found["g"] = 0.6
         found |= by_domain("w", domains, (0.37, 1.0, 0.14))
         return found | by_domain("g", domains, (0.73, 0.44, 0.66) if self.concave else ())
