@@ -23,7 +23,7 @@ from scipy.special import logsumexp
 
 from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.choice.rows import observe
-from mixlab.laws.forms.base import Observations
+from mixlab.laws.forms.points import Observations
 from mixlab.laws.forms.registry import get_law
 from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs

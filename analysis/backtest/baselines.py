@@ -11,7 +11,7 @@ from analysis.backtest.metrics import Scores, score
 from analysis.backtest.predictions import Prediction, points_of, predict_table
 from mixlab.errors import FitError, RunTableError
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.forms.registry import law_names
+from mixlab.laws.forms.registry import entries
 from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 from mixlab.tasks import two_step
@@ -48,7 +48,7 @@ def _other_laws(
     fit: Runs, test: Runs, targets: Sequence[str], objective: Objective, law: str, seed: int
 ) -> Predictions:
     found: Predictions = {}
-    for name in law_names():
+    for name in (entry.law.name for entry in entries() if entry.compared):
         if name == law:
             continue
         try:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import style
-from analysis.plots.isoflop import group_budgets
 from analysis.plots.points import FrontierPoint
+from mixlab.laws.profiles import budgets
 from mixlab.runs.table import Runs
 from mixlab.units import format_flops
 
@@ -84,12 +84,12 @@ def _mixture_lines(table: Runs, flops: np.ndarray, loss: np.ndarray) -> list[tup
         keys = np.unique(np.round(table.mixtures(), 2), axis=0, return_inverse=True)[1].reshape(-1)
     else:
         keys = np.zeros(len(table), dtype=int)
-    groups = group_budgets(flops)
+    number = budgets(flops)
     lines = []
     for key in np.unique(keys):
         x, y = [], []
-        for rows in groups:
-            chosen = np.flatnonzero(rows & (keys == key) & np.isfinite(loss))
+        for budget in range(number.max() + 1):
+            chosen = np.flatnonzero((number == budget) & (keys == key) & np.isfinite(loss))
             if len(chosen):
                 best = chosen[loss[chosen].argmin()]
                 x.append(float(flops[best]))

@@ -1,25 +1,31 @@
-"""isoFLOP profiles: loss against model size, one colour per budget, with parabolas and their optima."""
+"""isoFLOP profiles: loss against model size, a colour for each budget, with the parabolas and their lowest points."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.plots import style
-from mixlab.arrays import Array
-from mixlab.laws.choice.rows import groups_of_mixtures
+from mixlab.laws.profiles import Profile, left_out, profiles
 from mixlab.laws.surface import Surface
 from mixlab.runs.table import Runs
 from mixlab.units import format_flops
 
-SAME_BUDGET = 1.25  # budgets closer than this factor are one profile
-MAX_PROFILES = 8
+MOST_IN_LEGEND = 8  # budgets with an entry each; more have a colour bar
+SHADES = (0.18, 0.95)  # of the colour map: its ends are too light to read, and too dark to tell apart
+NOTE_WIDTH = 105  # characters of the note below the axes
 
 
 def figure_isoflop(table: Runs, target: str, surface: Surface | None = None) -> Figure:
-    """A figure of `draw_isoflop`."""
+    """A figure of its own; see `draw_isoflop`."""
     with style.styled():
         figure, axes = style.new_figure()
         draw_isoflop(axes, table, target, surface)
@@ -27,103 +33,109 @@ def figure_isoflop(table: Runs, target: str, surface: Surface | None = None) -> 
 
 
 def draw_isoflop(axes: Axes, table: Runs, target: str, surface: Surface | None = None) -> None:
-    """Draw loss against N per budget.
+    """Draw loss against N per budget, as `mixlab.laws.profiles` tells budgets apart and fits their parabolas.
 
-    A faint dot is a run, a full dot the mean over the mixtures that were run at every size. The parabola in log N goes
-    through the full dots where there are three sizes; its minimum is marked only when it is a minimum and lies between
-    the sizes (Hoffmann et al. 2022, approach 2). The dashed line is the law's, averaged over the same mixtures.
+    A dot is a run; where mixtures differ, a full dot is the mean over the mixtures that were run at every size. The
+    parabola of a usable budget goes through the full dots, and a star marks its lowest point. Budgets without a
+    parabola are named below the axes with the reason; among many budgets their runs are grey, but for the largest. The
+    dashed line is the law's, averaged over the same mixtures.
+
+    Args:
+        axes: where to draw.
+        table: the runs.
+        target: the loss column.
+        surface: the fitted law, for its dashed lines.
     """
-    params, flops, loss = table.params(), table.flops(), table.column(target)
-    groups = group_budgets(flops)
-    colours = _shades(len(groups))
-    for colour, rows in zip(colours, groups, strict=True):
-        label = f"{format_flops(float(np.median(flops[rows])), 2)} FLOPs"
-        axes.plot(params[rows], loss[rows], "o", color=colour, alpha=0.25, markersize=3.5, markeredgewidth=0)
-        shared = rows & shared_mixtures(table.mixtures(), params, rows)
-        sizes, means = size_means(params[shared], loss[shared])
-        axes.plot(sizes, means, "o", color=colour, markersize=6, label=label)
-        _draw_parabola(axes, sizes, means, colour)
-        if surface is not None:
-            _draw_law(axes, surface, table.select(shared), sizes, colour)
+    found = profiles(table, target)
+    shown = [one for one in found if one.curve is not None or one is found[-1] or len(found) <= MOST_IN_LEGEND]
+    params, loss = table.params(), table.column(target)
+    norm, colours = _shades(shown)
+    grey = [row for one in found if one not in shown for row in one.rows]
+    if grey:
+        axes.plot(params[grey], loss[grey], "o", color=style.OTHER, markersize=3, markerfacecolor="none", zorder=1)
+    for profile in shown:
+        colour = colours(norm(profile.flops))
+        means = len(profile.params) < len(profile.shared) or len(profile.shared) < len(profile.rows)
+        axes.plot(
+            params[profile.rows], loss[profile.rows], "o", color=colour, alpha=0.25 if means else 0.75,
+            markersize=3.5, markeredgewidth=0,
+        )  # fmt: skip
+        if means:
+            axes.plot(profile.params, profile.loss, "o", color=colour, markersize=6)
+        _draw_parabola(axes, profile, colour)
+        if surface is not None and len(profile.params) > 1:
+            _draw_law(axes, surface, table, profile, colour)
     style.log_quantities(axes.xaxis, *style.padded(params), unit="model size N, parameters")
     axes.set_ylabel("loss, nats per token")
     axes.set_title("Loss against model size at each budget")
-    axes.plot([], [], "*", color=style.INK, markersize=11, label="best size")
-    if surface is not None:
-        axes.plot([], [], "--", color=style.MUTED, linewidth=1.2, label=f"law: {surface.law}")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _explain(axes, found, shown, surface, norm, colours)
 
 
-def group_budgets(flops: Array) -> list[NDArray[np.bool_]]:
-    """Masks of rows of one budget, ascending; of more than `MAX_PROFILES` the largest groups."""
-    order = np.argsort(flops)
-    jump = np.diff(np.log(flops[order]), prepend=-np.inf) > np.log(SAME_BUDGET)
-    labels = np.empty(len(flops), dtype=int)
-    labels[order] = np.cumsum(jump)
-    groups = [labels == label for label in np.unique(labels)]
-    kept = sorted(groups, key=lambda rows: -int(rows.sum()))[:MAX_PROFILES]
-    return sorted(kept, key=lambda rows: float(flops[rows].min()))
-
-
-def shared_mixtures(mixtures: Array, params: Array, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows whose mixture was run at every size of the profile `rows`; all rows where no mixture was.
-
-    A mean over whatever was run at a size would show the difference between mixtures as one between sizes.
-    """
-    group = groups_of_mixtures(mixtures)
-    sizes = len(np.unique(params[rows]))
-    complete = [g for g in np.unique(group[rows]) if len(np.unique(params[rows & (group == g)])) == sizes]
-    return np.isin(group, complete) if complete else np.ones(len(params), dtype=bool)
-
-
-def size_means(params: Array, loss: Array) -> tuple[Array, Array]:
-    """Distinct N and the mean loss at each, both of shape (sizes,)."""
-    finite = np.isfinite(loss)
-    sizes, where = np.unique(params[finite], return_inverse=True)
-    return sizes, np.bincount(where, loss[finite]) / np.bincount(where)
-
-
-def parabola(sizes: Array, means: Array) -> tuple[Array, float | None] | None:
-    """Coefficients of the parabola in log N, and the N of its minimum when that lies inside; None below three sizes."""
-    if len(sizes) < 3:
-        return None
-    centre = float(np.log(sizes).mean())
-    coefficients = np.polyfit(np.log(sizes) - centre, means, 2)
-    if coefficients[0] <= 0:
-        return coefficients, None
-    best = float(np.exp(centre - coefficients[1] / (2 * coefficients[0])))
-    return coefficients, best if sizes[0] <= best <= sizes[-1] else None
-
-
-def _draw_parabola(axes: Axes, sizes: Array, means: Array, colour: str) -> None:
-    found = parabola(sizes, means)
-    if found is None:
+def _draw_parabola(axes: Axes, profile: Profile, colour: object) -> None:
+    if profile.curve is None:
         return
-    coefficients, best = found
-    centre = float(np.log(sizes).mean())
-    grid = np.linspace(np.log(sizes[0]), np.log(sizes[-1]), 60)
-    axes.plot(np.exp(grid), np.polyval(coefficients, grid - centre), color=colour, linewidth=1.6)
-    if best is not None:
-        height = float(np.polyval(coefficients, np.log(best) - centre))
-        axes.plot([best], [height], "*", color=colour, markersize=14, markeredgecolor="white", zorder=5)
+    grid = np.geomspace(profile.params.min(), profile.params.max(), 60)
+    axes.plot(grid, profile.curve(grid), color=colour, linewidth=1.6)
+    axes.plot(
+        [profile.optimum], [profile.curve.lowest], "*", color=colour, markersize=14, markeredgecolor="white", zorder=5
+    )
 
 
-def _draw_law(axes: Axes, surface: Surface, rows: Runs, sizes: Array, colour: str) -> None:
-    """The law's mean over the profile's mixtures, along N at this budget's tokens."""
-    order = [rows.domains.index(name) for name in surface.domains]
-    mixtures = np.unique(rows.mixtures()[:, order].round(4), axis=0) if order else np.zeros((1, 0))
-    _, log_tokens = size_means(rows.params(), np.log(rows.tokens()))
+def _draw_law(axes: Axes, surface: Surface, table: Runs, profile: Profile, colour: object) -> None:
+    """The law's mean over the profile's mixtures, along N at what the budget buys in tokens."""
+    order = [table.domains.index(name) for name in surface.domains]
+    mixtures = np.unique(table.mixtures()[profile.shared][:, order].round(4), axis=0) if order else np.zeros((1, 0))
+    n, d, c = (values[profile.shared] for values in (table.params(), table.tokens(), table.flops()))
+    sizes, where = np.unique(n, return_inverse=True)
+    # FLOPs per parameter and token differ a little between sizes.
+    log_cost = np.bincount(where, np.log(c / (n * d))) / np.bincount(where)
     grid = np.geomspace(sizes[0], sizes[-1], 40)
-    tokens = np.exp(np.interp(np.log(grid), np.log(np.unique(rows.params())), log_tokens))
-    every = np.repeat(mixtures, len(grid), axis=0)
-    predicted = surface.predict(every, np.tile(grid, len(mixtures)), np.tile(tokens, len(mixtures)))
+    tokens = profile.flops / (grid * np.exp(np.interp(np.log(grid), np.log(sizes), log_cost)))
+    predicted = surface.predict(
+        np.repeat(mixtures, len(grid), axis=0), np.tile(grid, len(mixtures)), np.tile(tokens, len(mixtures))
+    )
     means = predicted.reshape(len(mixtures), len(grid)).mean(axis=0)
     axes.plot(grid, means, "--", color=colour, linewidth=1.2, alpha=0.8)
 
 
-def _shades(count: int) -> list[str]:
-    """Colours ordered by lightness, readable without hue: small budgets light, large ones dark."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
+def _shades(shown: Sequence[Profile]) -> tuple[LogNorm, ListedColormap]:
+    """Colours by log C, ordered by lightness and readable without hue: small budgets light, large ones dark."""
+    low, high = shown[0].flops, shown[-1].flops
+    return LogNorm(low if low < high else low / 2, high), ListedColormap(
+        colormaps["viridis_r"](np.linspace(*SHADES, 256))
+    )
 
-    return [to_hex(colormaps["viridis_r"](value)) for value in np.linspace(0.18, 0.95, count)]
+
+def _explain(
+    axes: Axes,
+    found: Sequence[Profile],
+    shown: Sequence[Profile],
+    surface: Surface | None,
+    norm: LogNorm,
+    colours: ListedColormap,
+) -> None:
+    """The legend, or with many budgets a colour bar beside it, and a note on those without a parabola."""
+    many = len(shown) > MOST_IN_LEGEND
+    if many:
+        ticks = np.geomspace(shown[0].flops, shown[-1].flops, 6).tolist()
+        bar = axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes, label="budget C, FLOPs")
+        bar.ax.yaxis.set_major_locator(FixedLocator(ticks))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_flops(value, 2)))
+        bar.outline.set_visible(False)
+    else:
+        for profile in shown:
+            label = f"{format_flops(profile.flops, 2)} FLOPs"
+            axes.plot([], [], "o", color=colours(norm(profile.flops)), markersize=6, label=label)
+    if any(profile.curve is not None for profile in shown):
+        axes.plot([], [], "*", color=style.INK, markersize=11, label="best size")
+    if surface is not None:
+        axes.plot([], [], "--", color=style.MUTED, linewidth=1.2, label=f"law: {surface.law}")
+    if len(shown) < len(found):
+        axes.plot([], [], "o", color=style.OTHER, markersize=3, markerfacecolor="none", label="other budgets")
+    axes.legend(**({"loc": "best"} if many else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}))
+    note = "\n".join(line for text in left_out(found) for line in textwrap.wrap(text, NOTE_WIDTH))
+    axes.annotate(
+        note, (0, 0), xycoords="axes fraction", xytext=(0, -42), textcoords="offset points", va="top", fontsize=8.5,
+        color=style.MUTED,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from mixlab.api.fit_tables import fit_parts
 from mixlab.errors import ConfigError
 from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.forms.base import FitResult
+from mixlab.laws.result import FitResult
 from mixlab.laws.surface import Surface
 from mixlab.runs.read import ColumnMap, RunsLike, read_runs, study_of
 from mixlab.runs.table import Runs

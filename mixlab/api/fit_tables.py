@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixlab.laws.choice.blend import FitRecipe
-from mixlab.laws.forms.base import FitResult, Member
 from mixlab.laws.forms.chinchilla import optimum
-from mixlab.laws.isoflop import Profile
+from mixlab.laws.profiles import Profile
+from mixlab.laws.result import FitResult, Member
 from mixlab.shown import table
 from mixlab.units import format_flops, format_quantity
 
@@ -78,7 +78,7 @@ def budgets_table(profiles: Sequence[Profile]) -> RenderableType:
     found = table("budgets", ("C", "runs", "N*", "profile"), left=("profile",))
     for profile in profiles:
         at = format_quantity(profile.optimum) if profile.tag == "ok" else "-"
-        found.add_row(format_flops(profile.flops, 2), str(len(profile.params)), at, profile.tag)
+        found.add_row(format_flops(profile.flops, 2), str(len(profile.rows)), at, profile.tag)
     return found
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from mixlab.api import given
 from mixlab.api.fit_tables import budgets_table, fit_parts, forms_table
-from mixlab.laws.forms.base import FitResult
-from mixlab.laws.isoflop import Profile
 from mixlab.laws.isoflop import fit_isoflop as fit_profiles
+from mixlab.laws.profiles import Profile
+from mixlab.laws.result import FitResult
 from mixlab.runs.read import ColumnMap, RunsLike, read_runs
 from mixlab.runs.table import Runs
 from mixlab.shown import Shown
@@ -142,6 +142,7 @@ def fit_isoflop(
     scale: Mapping[str, float | str] | None = None,
     mixture: str | None = None,
     bootstrap: int = 200,
+    params_column: str | None = None,
     seed: int = 0,
 ) -> IsoflopFit:
     """Fit a parabola per budget and the optima against C: approach 2, beside the parametric law in its notes.
@@ -149,14 +150,15 @@ def fit_isoflop(
     Args:
         runs, where, columns, scale, mixture: see `mixlab.read_runs`.
         target: the loss column, or the evaluation set's name.
-        bootstrap: resamples of the runs of each budget.
-        seed: of these.
+        bootstrap: resamples of the residuals around the parabolas.
+        params_column: which column is N.
+        seed: of the resamples.
 
     Raises:
         FitError: when fewer than two budgets have a usable profile; the message says why.
     """
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
-    result, profiles = fit_profiles(table, given.column(table, target), bootstrap, seed)
+    result, profiles = fit_profiles(table, given.column(table, target), bootstrap, seed, params_column)
     return IsoflopFit(table, result, tuple(profiles))
 
 

@@ -33,7 +33,9 @@ def fit(
     """Fit a scaling law to RUNS: a CSV or Parquet table, or a study's folder (whose fit.json is then written)."""
     result: Shown
     if law == "isoflop":
-        result = mixlab.fit_isoflop(runs, target, bootstrap=bootstrap, seed=seed, **reading)
+        result = mixlab.fit_isoflop(
+            runs, target, bootstrap=bootstrap, params_column=params_column, seed=seed, **reading
+        )
     elif law == "two-step":
         result = mixlab.fit_task(runs, target, bootstrap=bootstrap, seed=seed, params_column=params_column, **reading)
     else:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixlab.arrays import Array
 from mixlab.laws.choice.blend import Blend, FitRecipe, Resamples
-from mixlab.laws.forms.base import Fits, Observations
+from mixlab.laws.forms.base import Fits
+from mixlab.laws.forms.points import Observations
 
 
 def bootstrap_losses(

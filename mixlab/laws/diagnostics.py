@@ -12,10 +12,11 @@ from mixlab.errors import FitError
 from mixlab.laws.choice.auto import Candidate, Choice
 from mixlab.laws.choice.rows import Data
 from mixlab.laws.choice.transfer import TransferError
-from mixlab.laws.forms.base import Observations
+from mixlab.laws.forms.parametric import NORMAL_SCALE
+from mixlab.laws.forms.points import Observations
 
-FAR = 0.2  # log-error from which on a row may be far off
-FAR_SCATTERS = 10.0  # and so many standard deviations of the others
+OUTLIER = 0.2  # log-error from which on a row may be far off
+OUTLIER_SCATTERS = 10.0  # and so many standard deviations of the others
 
 
 def require_agreement(predicted: Array, rows: Observations, target: str) -> None:
@@ -35,7 +36,7 @@ def require_agreement(predicted: Array, rows: Observations, target: str) -> None
 def outliers(predicted: Array, rows: Observations, target: str) -> list[str]:
     """Rows that lie far from their predictions (n,), in words."""
     error = np.log(rows.loss / predicted)
-    far = np.abs(error) > max(FAR, FAR_SCATTERS * 1.4826 * float(np.median(np.abs(error))))
+    far = np.abs(error) > max(OUTLIER, OUTLIER_SCATTERS * NORMAL_SCALE * float(np.median(np.abs(error))))
     if not far.any():
         return []
     worst, count = int(np.argmax(np.abs(error))), np.count_nonzero(far)

@@ -15,8 +15,10 @@ from mixlab.laws.choice.blend import Blend, FitRecipe, Resamples
 from mixlab.laws.choice.rows import Data, apart, observe
 from mixlab.laws.choice.transfer import TransferError
 from mixlab.laws.diagnostics import better_baselines, left_out, outliers, require_agreement, untested
-from mixlab.laws.forms.base import CONVERGED, ILL_CONDITIONED, FitResult, Fits, Member, Observations
-from mixlab.laws.forms.parametric import ParametricLaw
+from mixlab.laws.forms.base import Fits
+from mixlab.laws.forms.points import Observations
+from mixlab.laws.forms.solution import Status
+from mixlab.laws.result import FitResult, Member
 from mixlab.laws.surface import Draw, Surface
 from mixlab.objective import Objective
 from mixlab.runs.table import Runs
@@ -119,7 +121,7 @@ def _fit_target(choice: Choice, data: Data, target: str, bootstrap: int, paramet
     resamples = resample(kept, blend, rows, flops, bootstrap, seed) if bootstrap else None
     several = refit(kept[0][0], fits[0], rows, flops, parameter_draws, seed) if parameter_draws else None
     result = replace(_result(fits[0], several, rows, target), members=_members(kept, fits, choice))
-    if result.status == ILL_CONDITIONED:
+    if result.status == Status.ILL_CONDITIONED:
         warnings.append(
             f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
         )
@@ -141,7 +143,7 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float
         if kept and (recipe, weight) not in members:
             break
         fit = choice.whole[target][recipe]
-        if fit.status[0] == CONVERGED:
+        if fit.status[0] == Status.CONVERGED:
             kept.append((recipe, weight))
             fits.append(fit)
         else:
@@ -168,17 +170,15 @@ def _members(kept: Sequence[tuple[FitRecipe, float]], fits: Sequence[Fits], choi
 
 
 def _result(fit: Fits, resamples: Fits | None, rows: Observations, target: str) -> FitResult:
-    draws = [resamples.natural(index) for index in range(len(resamples.theta))] if resamples is not None else []
-    law = fit.law
-    status = law.status(fit, rows) if isinstance(law, ParametricLaw) else fit.status[0]
+    draws = [resamples.natural(index) for index in range(len(resamples))] if resamples is not None else []
     return FitResult(
-        law.name,
-        target,
-        len(rows),
-        fit.natural(),
-        parameter_intervals(draws),
-        float(fit.objective[0]),
-        status,
+        law=fit.law.name,
+        target=target,
+        rows=len(rows),
+        params=fit.natural(),
+        interval=parameter_intervals(draws),
+        objective=float(fit.objective[0]),
+        status=fit.examined(rows),
         draws=draws,
     )
 
@@ -200,4 +200,4 @@ def _with_errors_in_sample(choice: Choice, blends: Mapping[str, Blend], data: Da
 def _knows_sizes(choice: Choice, rows: Observations) -> bool:
     """Whether N varies apart from D and some member looks at it."""
     forms = [recipe.form for members in choice.members.values() for recipe, _ in members]
-    return apart(rows) and any("params" in form.takes or not form.takes for form in forms)
+    return apart(rows) and any("params" in form.takes for form in forms)

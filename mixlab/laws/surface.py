@@ -25,7 +25,8 @@ from mixlab.laws.choice.auto import Choice
 from mixlab.laws.choice.blend import Blend, Resamples
 from mixlab.laws.choice.stack import FitStack
 from mixlab.laws.choice.transfer import TransferError
-from mixlab.laws.forms.base import FitResult, Points
+from mixlab.laws.forms.points import Points
+from mixlab.laws.result import FitResult
 from mixlab.objective import Objective
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.laws.forms.base import CONVERGED
-from mixlab.laws.forms.solver import Solution, best_of, levenberg_marquardt
+from mixlab.laws.forms.solution import Solution, Status
+from mixlab.laws.forms.solver import best_of, levenberg_marquardt
 from mixlab.tasks.curves import FORMS, Form
 
 # Rows weigh exp(-LATE u): the fit minds the runs of lowest loss, which are nearest to what it is for.
@@ -47,7 +47,7 @@ class Curve:
     scale: float
     scatter: float
     objective: Array
-    status: tuple[str, ...]
+    status: tuple[Status, ...]
 
     @property
     def floor(self) -> float:
@@ -140,7 +140,7 @@ def rank_forms(loss: Array, accuracy: Array, run: NDArray[np.int64], chance: flo
     found = []
     for form in FORMS:
         curve = fit_curve(form, loss, accuracy, chance)
-        if curve.status[0] != CONVERGED:
+        if curve.status[0] != Status.CONVERGED:
             continue
         errors = [
             fit_curve(form, loss[fit], accuracy[fit], chance).predict(loss[test])[0] - accuracy[test]
@@ -205,7 +205,7 @@ class _Problem:
             upper=upper,
             report=np.zeros(self.form.size, dtype=bool),
             prior=(mean, np.broadcast_to((scatter / deviation) ** 2, theta.shape)),
-            max_iter=400,
+            max_steps=400,
         )
 
     def scatter(self, theta: Array, assumed: float) -> float:

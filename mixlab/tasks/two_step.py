@@ -19,7 +19,7 @@ from mixlab.arrays import Array
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.bootstrap import parameter_intervals, percentile_interval
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.forms.base import FitResult
+from mixlab.laws.result import FitResult
 from mixlab.laws.surface import Surface
 from mixlab.runs.table import Runs
 from mixlab.tasks.accuracy import MIN_FIT, Curve, TriedCurve, rank_forms, resample_curve

@@ -50,7 +50,7 @@ class Candidate:
     @property
     def baseline(self) -> bool:
         """Whether it stands for comparison alone."""
-        return not self.recipe.form.takes
+        return self.recipe.form.baseline
 
     def to_json(self) -> dict[str, Any]:
         def finite(value: float) -> float | None:
@@ -118,7 +118,7 @@ def weigh(data: Data, seed: int) -> Choice:
     splits = validation_splits(data, min(get_law(name).free(data.rows) for name in names), seed)
     scaled = bool(np.ptp(np.log(data.flops)) > 0)
     recipes = _recipes(names, scaled, _early(data))
-    laws_only = np.array([bool(recipe.form.takes) for recipe in recipes])
+    laws_only = np.array([not recipe.form.baseline for recipe in recipes])
     tried = try_recipes(recipes, data, splits, seed)
     judged = predicted = [one.predicted(data) for one in tried]
     if not scaled:
@@ -152,7 +152,7 @@ def _recipes(names: Sequence[str], scaled: bool, early: float) -> list[FitRecipe
     return [
         FitRecipe(name, emphasis, early)
         for name in names
-        for emphasis in (EMPHASES if scaled and get_law(name).takes else EMPHASES[:1])
+        for emphasis in (EMPHASES if scaled and not get_law(name).baseline else EMPHASES[:1])
     ]
 
 

@@ -7,16 +7,17 @@ which `disagreement` says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from mixlab.arrays import Array
 from mixlab.laws.choice.stack import FitStack
-from mixlab.laws.forms.base import Fits, Law, Observations, Points
-from mixlab.laws.forms.gp import SUFFIX
-from mixlab.laws.forms.registry import get_law
+from mixlab.laws.forms.base import Fits, Law
+from mixlab.laws.forms.gp import WithGaussianProcess
+from mixlab.laws.forms.points import Observations, Points
+from mixlab.laws.forms.registry import get_entry, get_law
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class FitRecipe:
     def form(self) -> Law:
         return get_law(self.law)
 
-    def with_process(self) -> FitRecipe:
-        """The same with residuals that follow a Gaussian process; a baseline stays as it is."""
-        return replace(self, law=self.law + SUFFIX) if self.form.takes else self
+    @property
+    def process(self) -> WithGaussianProcess | None:
+        """The law with a process that follows its residuals; None where it has none, or is one."""
+        return get_entry(self.law).process
 
     def weights(self, rows: Observations, flops: Array, masks: Array) -> Array:
         """Weights of rows in each fit, shape (S, n), of mean 1 over the rows that a fit uses.
@@ -114,7 +116,7 @@ class Resamples:
     def predict(self, at: Points) -> Array:
         """Shape (B, M)."""
         members = len(self.fits)
-        found = np.empty((sum(len(fit.theta) for fit in self.fits), len(at)))
+        found = np.empty((sum(len(fit) for fit in self.fits), len(at)))
         for i, fit in enumerate(self.fits):
             found[i::members] = fit.predict(at)
         return found

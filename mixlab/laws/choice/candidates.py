@@ -44,18 +44,18 @@ def candidate_laws(data: Data) -> list[str]:
     refusal: FitError | None = None
     for name in (*_forms(present, states_supply(data.rows)), *BASELINES):
         law = get_law(name)
-        if law.takes and (present - law.takes or law.needs - present - {"unique"} or not present):
+        if not law.baseline and (present - law.takes or law.needs - present - {"unique"} or not present):
             continue
         try:
             for target in data.losses:
                 require_support(law, data.of(target))
-            if law.takes and "mixture" in present:
+            if not law.baseline and "mixture" in present:
                 _require_mixtures(law, mixtures, len(data.rows.domains))
         except FitError as reason:
             refusal = refusal or reason
         else:
             names.append(name)
-    if not any(get_law(name).takes for name in names):
+    if all(get_law(name).baseline for name in names):
         raise refusal or FitError(
             "no law fits these rows: nothing varies in them",
             "a fit needs runs that differ in model size, tokens or mixture",

@@ -13,14 +13,17 @@ from scipy.spatial import cKDTree
 
 from mixlab.arrays import Array
 from mixlab.errors import FitError, RunTableError
-from mixlab.laws.forms.base import Law, Observations
+from mixlab.laws.forms.base import Law
+from mixlab.laws.forms.points import Observations
 from mixlab.runs.table import Runs
 
-SPARE_ROWS = 3
+SPARE_ROWS = 3  # beyond one for each parameter
 MIN_ROWS = 3
-VARIES = 1e-9
+MIN_VALUES = 3  # of N, or of D: two say nothing about an exponent beside a floor
+VARIES = 1e-9  # range of a logarithm or a share from which on it is more than rounding
+FULL_RANK = 1e-3  # singular value of centred mixtures from which on they move in a direction
 TOGETHER = 0.995  # correlation of log N and log D from which on one says all about the other
-SAME_MIXTURE = 0.008  # below the distance that designs keep between mixtures
+MIXTURE_DISTANCE = 0.008  # below the distance that designs keep between mixtures
 REPEATS = 0.05  # share of a row's tokens seen before: what fewer repeats can do to a loss is lost in its noise
 
 
@@ -157,12 +160,12 @@ def apart(rows: Observations) -> bool:
 def groups_of_mixtures(mixture: Array) -> NDArray[np.int64]:
     """Index of each row's mixture, shape (n,).
 
-    Realised shares of one mixture differ a little between budgets, so mixtures closer than `SAME_MIXTURE` (L2) are
+    Realised shares of one mixture differ a little between budgets, so mixtures closer than `MIXTURE_DISTANCE` (L2) are
     one, and so are mixtures that a chain of such neighbours connects.
     """
     if mixture.shape[1] == 0:
         return np.zeros(len(mixture), dtype=np.int64)
-    pairs = cKDTree(mixture).query_pairs(SAME_MIXTURE, output_type="ndarray")
+    pairs = cKDTree(mixture).query_pairs(MIXTURE_DISTANCE, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mixture), len(mixture)))
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
@@ -173,10 +176,10 @@ def states_supply(rows: Observations) -> bool:
 
 
 def require_support(law: Law, rows: Observations) -> None:
-    """Refuse a fit that the rows cannot carry.
+    """Refuse a fit that the rows cannot carry; a baseline is carried by any rows that outnumber its parameters.
 
     Raises:
-        FitError: too few rows or runs, a quantity that never varies or is not stated, or mixtures that move along too
+        FitError: too few rows, a quantity that never varies or is not stated, or mixtures that move along too
             few directions.
     """
     K = len(rows.domains)
@@ -198,20 +201,22 @@ def require_support(law: Law, rows: Observations) -> None:
     if missing:
         which = " and ".join(words[name] for name in sorted(missing))
         raise FitError(
-            f"the law `{law.name}` needs at least 3 different {which}, but all rows have the same",
+            f"the law `{law.name}` needs at least {MIN_VALUES} different {which}, but all rows have the same",
             f"train runs at further {which}, or use --law auto",
         )
+    if law.baseline:
+        return
     present = varying(rows)
     for name, values in (("params", rows.params), ("tokens", rows.tokens)):
         distinct = len(np.unique(values))
-        if name in law.takes & present and distinct < 3:
+        if name in law.takes & present and distinct < MIN_VALUES:
             raise FitError(
-                f"the law `{law.name}` needs at least 3 different {words[name]}, but got {distinct}",
+                f"the law `{law.name}` needs at least {MIN_VALUES} different {words[name]}, but got {distinct}",
                 f"train runs at further {words[name]}",
             )
     if "mixture" in law.takes and K:
         distinct_mixtures = np.unique(rows.mixture.round(6), axis=0)
-        rank = int(np.linalg.matrix_rank(distinct_mixtures - distinct_mixtures.mean(axis=0), tol=1e-3))
+        rank = int(np.linalg.matrix_rank(distinct_mixtures - distinct_mixtures.mean(axis=0), tol=FULL_RANK))
         if rank < K - 1:
             still = [rows.domains[k] for k in np.flatnonzero(np.ptp(distinct_mixtures, axis=0) == 0)]
             raise FitError(

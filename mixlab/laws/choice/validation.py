@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -13,7 +13,6 @@ from mixlab.laws.choice.blend import FitRecipe
 from mixlab.laws.choice.rows import SPARE_ROWS, Data, groups_of_mixtures
 from mixlab.laws.choice.transfer import ValidationSplit, make_splits
 from mixlab.laws.forms.base import Fits
-from mixlab.laws.forms.gp import WithGaussianProcess
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Tried:
         found = {}
         for target, fit in self.fits.items():
             here = data.measured(target)
-            found[target] = np.full((len(fit.theta), len(here)), np.nan)
-            if len(fit.theta):
+            found[target] = np.full((len(fit), len(here)), np.nan)
+            if len(fit):
                 found[target][:, here] = fit.predict(data.of(target))
         return found
 
@@ -61,12 +60,12 @@ def try_recipes(recipes: Sequence[FitRecipe], data: Data, splits: Sequence[Valid
 
 def follow_residuals(tried: Tried, data: Data, splits: Sequence[ValidationSplit], seed: int) -> Tried:
     """The same law with a process that follows the residuals of each fit, with the kernel of all rows."""
-    recipe = tried.recipe.with_process()
-    if recipe == tried.recipe:
+    law = tried.recipe.process
+    if law is None:
         return tried
-    law = recipe.form
-    assert isinstance(law, WithGaussianProcess)
-    fits, whole = {}, {}
+    recipe = replace(tried.recipe, law=law.name)
+    fits: dict[str, Fits] = {}
+    whole: dict[str, Fits] = {}
     for target in data.losses:
         rows, weights = data.of(target), _weights_of(recipe, data, target, splits)
         whole[target] = law.follow(tried.whole[target], rows, weights[-1:], seed)
@@ -85,12 +84,8 @@ def _solved(
     weights = [_weights_of(recipe, data, target, splits) for recipe in recipes]
     together = law.fit(rows, np.concatenate(weights), seed, first.theta[0])
     found, S = [], len(splits)
-    for own, each in zip(weights, range(0, len(together.theta), S + 1), strict=True):
-        whole = together.one(each + S)
-        if np.ptp(own[S]) == 0:
-            whole = first
-        elif isinstance(law, WithGaussianProcess):
-            whole = law.follow(whole, rows, own[S:], seed)  # a kernel of its own, not that of `first`
+    for own, each in zip(weights, range(0, len(together), S + 1), strict=True):
+        whole = first if np.ptp(own[S]) == 0 else together.one(each + S).refreshed(rows, own[S:], seed)
         found.append((together.some(slice(each, each + S)), whole))
     return found
 

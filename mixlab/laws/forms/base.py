@@ -1,186 +1,49 @@
-"""What a law sees, what it must do, and what a fit comes to. Every law meets the rest of the house here.
+"""What a law must do, and what a fit of one can be asked. Every law meets the rest of the package here.
 
-Shape letters: n rows, K domains, S fits made at once (bootstrap resamples or validation splits), P parameters of a
-law, M points to predict.
+A law holds no state. What a fit needs in order to predict, its parameters and whatever it remembers of the rows, is
+held by the `Fits` that the law returns.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
-from typing import Any, Protocol, Self
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from mixlab.arrays import Array
+from mixlab.laws.forms.points import Observations, Points
+from mixlab.laws.forms.solution import Solution, Status
 
-CONVERGED, MAX_ITER, BOUND_HIT, ILL_CONDITIONED, TOO_FEW_ROWS = (
-    "converged",
-    "max_iter",
-    "bound_hit",
-    "ill_conditioned",
-    "too_few_rows",
-)
-
-
-@dataclass(frozen=True)
-class Points:
-    """M points (h, N, D, U) at which a law is evaluated.
-
-    Attributes:
-        mixture: h, shape (M, K); K is 0 for tables without mixtures.
-        params: N, shape (M,); ones where a table has none.
-        tokens: D, shape (M,); ones where a table has none.
-        unique: U, unique tokens by domain, shape (M, K), or of all text, shape (M, 1), where K is 0; `inf` where the
-            supply is not known, so that nothing is ever repeated.
-    """
-
-    mixture: Array
-    params: Array
-    tokens: Array
-    unique: Array
-
-    @classmethod
-    def make(
-        cls,
-        mixture: ArrayLike | None,
-        params: ArrayLike,
-        tokens: ArrayLike,
-        domains: int,
-        unique: ArrayLike = math.inf,
-    ) -> Points:
-        """Broadcast what a caller gives to M points of `domains` domains."""
-        h = np.zeros((1, domains)) if mixture is None else np.atleast_2d(np.asarray(mixture, dtype=float))
-        n, d = np.atleast_1d(np.asarray(params, dtype=float)), np.atleast_1d(np.asarray(tokens, dtype=float))
-        supply = np.atleast_2d(np.asarray(unique, dtype=float))
-        M = max(len(h), len(n), len(d), len(supply))
-        return cls(
-            np.broadcast_to(h, (M, domains)),
-            np.broadcast_to(n, (M,)),
-            np.broadcast_to(d, (M,)),
-            np.broadcast_to(supply, (M, max(1, domains))),
-        )
-
-    def __len__(self) -> int:
-        return len(self.params)
-
-    @cached_property
-    def x(self) -> Array:
-        """log N, shape (M,)."""
-        return np.log(self.params)
-
-    @cached_property
-    def y(self) -> Array:
-        """log D, shape (M,)."""
-        return np.log(self.tokens)
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Mean log N and log D."""
-        return float(np.mean(self.x)), float(np.mean(self.y))
-
-    @property
-    def repeated(self) -> Array:
-        """The share of each point's tokens that were seen before, shape (M,): the sum of max(h_i D - U_i, 0) / D."""
-        shares = self.mixture if self.mixture.shape[1] else np.ones((len(self), 1))
-        return np.maximum(shares - self.unique / self.tokens[:, None], 0.0).sum(axis=1)
-
-    @property
-    def epochs(self) -> Array:
-        """How often each point's text is seen, on average over its unique tokens: D / sum_i min(h_i D, U_i), (M,)."""
-        return np.asarray(1 / (1 - self.repeated))
-
-    def relative_to(self, centre: tuple[float, float]) -> Self:
-        """N in units of e^centre[0], D and U in units of e^centre[1]: amplitudes are then of the order of the loss."""
-        n, d = math.exp(centre[0]), math.exp(centre[1])
-        return replace(self, params=self.params / n, tokens=self.tokens / d, unique=self.unique / d)
-
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The points that a mask or an index names; every array attribute follows."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value[rows] for name, value in arrays.items() if isinstance(value, np.ndarray)})
-
-
-@dataclass(frozen=True)
-class Observations(Points):
-    """Rows of a run table: points and what was measured there.
-
-    Attributes:
-        loss: what is fitted, nats, shape (n,), all finite and positive; or (S, n), one table for each of S fits.
-        domains: the K names.
-        run: index of the run that each row belongs to, shape (n,).
-    """
-
-    loss: Array
-    domains: tuple[str, ...]
-    run: NDArray[np.int64]
-
-    def with_loss(self, loss: Array) -> Observations:
-        return replace(self, loss=loss)
-
-
-@dataclass(frozen=True)
-class Fits:
-    """S fits of one law to one target.
-
-    Attributes:
-        law: the law.
-        theta: internal parameters, shape (S, P).
-        centre: (log N, log D) at which the internal amplitudes are measured.
-        objective: what was minimised, shape (S,).
-        status: of each fit, length S.
-        domains: names, for reporting.
-    """
-
-    law: Law
-    theta: Array
-    centre: tuple[float, float]
-    objective: Array
-    status: tuple[str, ...]
-    domains: tuple[str, ...]
-
-    def predict(self, at: Points) -> Array:
-        """Loss of each fit at each point, shape (S, M)."""
-        return self.law.predict(self.theta, at.relative_to(self.centre))
-
-    def gradient(self, at: Points) -> Array:
-        """d loss / d h, shape (S, M, K)."""
-        return self.law.gradient(self.theta, at.relative_to(self.centre))
-
-    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
-        """Both of these, for little more than the price of the second."""
-        return self.law.value_and_gradient(self.theta, at.relative_to(self.centre))
-
-    def some(self, these: slice) -> Fits:
-        """Those fits of the batch as a batch."""
-        return replace(self, theta=self.theta[these], objective=self.objective[these], status=self.status[these])
-
-    def one(self, index: int) -> Fits:
-        """Fit `index` of the batch as a batch of one."""
-        return self.some(slice(index, index + 1))
-
-    def natural(self, index: int = 0) -> dict[str, float]:
-        """The parameters of fit `index` as the papers write them."""
-        return self.law.natural(self.theta[index], self.centre, self.domains)
+SCALE_AND_MIXTURE: frozenset[str] = frozenset({"params", "tokens", "mixture"})
 
 
 class Law(Protocol):
-    """A functional form L(h, N, D).
+    """A functional form L(h, N, D, U), or a baseline that predicts a loss without one.
 
-    A law holds no state. `fit` makes S fits at once, one per row of `weights`: rows with weight 0 are left out, as
-    validation splits need, and losses of shape (S, n) give each fit its own, as resamples do. Points are
-    relative to the centre of the fit (`Points.relative_to`).
+    Attributes:
+        name: by which it is asked for.
+        needs: of "params", "tokens", "mixture", which must vary in the rows, and "unique", which must be stated there.
+        takes: of "params", "tokens", "mixture" and "epochs": what moves its loss. A law is no candidate for rows in
+            which anything else varies, since that would be lost on it.
+        baseline: whether it is there for comparison. A baseline is never blended into `auto`, and rows on which a law
+            would be refused are good enough for it.
     """
 
-    name: str
-    needs: frozenset[str]  # of "params", "tokens", "mixture", which must vary in the rows, and "unique": must be stated
-    takes: frozenset[str]  # of these and "epochs": what may vary without being lost on it; empty for a baseline, no law
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> frozenset[str]: ...
+
+    @property
+    def takes(self) -> frozenset[str]: ...
+
+    @property
+    def baseline(self) -> bool: ...
 
     def size(self, domains: int) -> int:
-        """P, the length of theta for K domains."""
+        """P, the number of its parameters for K domains."""
         ...
 
     def free(self, rows: Observations) -> int:
@@ -188,19 +51,103 @@ class Law(Protocol):
         ...
 
     def fit(self, rows: Observations, weights: Array, seed: int = 0, start: Array | None = None) -> Fits:
-        """Fit; `weights` is (S, n), `start` a (P,) point to begin from in place of many starts (losses are (n,))."""
+        """S fits at once, one per row of `weights`, as bootstrap resamples and validation splits need.
+
+        Args:
+            rows: n rows; losses of shape (S, n) give each fit its own.
+            weights: of rows, shape (S, n); a row of weight 0 is left out.
+            seed: of random starts.
+            start: theta of an earlier fit of this law, shape (P,), to begin from in place of many starts; losses are
+                then (n,) or (S, n).
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Fits(ABC):
+    """S fits of one law to one target.
+
+    Attributes:
+        law: the law.
+        centre: (log N, log D) at which its internal amplitudes are measured.
+        domains: names, for reporting.
+        solution: the internal parameters of each fit, and how the search for them ended.
+    """
+
+    law: Law
+    centre: tuple[float, float]
+    domains: tuple[str, ...]
+    solution: Solution
+
+    @abstractmethod
+    def predict(self, at: Points) -> Array:
+        """Loss of each fit at each point, shape (S, M)."""
+
+    @abstractmethod
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        """Loss, shape (S, M), and d loss / d h, shape (S, M, K), for little more than the price of the second."""
+
+    @abstractmethod
+    def natural(self, index: int = 0) -> dict[str, float]:
+        """The parameters of fit `index` as the papers write them, by name."""
+
+    def gradient(self, at: Points) -> Array:
+        """d loss / d h, shape (S, M, K)."""
+        return self.value_and_gradient(at)[1]
+
+    def __len__(self) -> int:
+        return len(self.solution)
+
+    @property
+    def theta(self) -> Array:
+        """Internal parameters, shape (S, P); a row of them may start another fit of the same law."""
+        return self.solution.theta
+
+    @property
+    def objective(self) -> Array:
+        """What was minimised, shape (S,)."""
+        return self.solution.objective
+
+    @property
+    def status(self) -> tuple[Status, ...]:
+        """How each search ended, length S."""
+        return self.solution.status
+
+    @property
+    def function(self) -> Hashable:
+        """Equal for fits that are parameters of one function, so that they can be `joined`."""
+        return self.law, self.centre, self.theta.shape[1]
+
+    def some(self, these: slice) -> Self:
+        """Those fits of the batch as a batch."""
+        return replace(self, solution=self.solution.some(these))
+
+    def one(self, index: int) -> Self:
+        """Fit `index` of the batch as a batch of one."""
+        return self.some(slice(index, index + 1))
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        """These fits and others of the same `function` as one batch, to be evaluated in one call."""
+        return replace(self, solution=self.solution.joined([other.solution for other in others]))
+
+    def examined(self, rows: Observations) -> Status:
+        """How the first fit ended, with what the rows it was fitted to say about its parameters."""
+        return self.status[0]
+
+    def refreshed(self, rows: Observations, weights: Array, seed: int) -> Fits:
+        """The same fits, with what they took over from their `start` unchanged fitted to these rows as well."""
+        return self
+
+
+class ClosedForm(Law, Protocol):
+    """A law that theta alone determines; points are relative to the centre of the fit (`Points.relative_to`)."""
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, P) and M points -> (S, M)."""
         ...
 
-    def gradient(self, theta: Array, at: Points) -> Array:
-        """d loss / d h: (S, M, K)."""
-        ...
-
     def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
-        """What `predict` and `gradient` give."""
+        """Loss (S, M), and d loss / d h (S, M, K)."""
         ...
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
@@ -209,90 +156,16 @@ class Law(Protocol):
 
 
 @dataclass(frozen=True)
-class Member:
-    """A member of a blend, as it is printed and stored.
+class ClosedFormFits(Fits):
+    """S parameter vectors of a closed form."""
 
-    Attributes:
-        law, emphasis, early: its recipe.
-        weight: in the blend.
-        transfer_error: on runs that its fits had not seen, a mean log-error; NaN where none could be kept out.
-        params: the papers' parameters.
-    """
+    law: ClosedForm
 
-    law: str
-    emphasis: float
-    early: float
-    weight: float
-    transfer_error: float
-    params: dict[str, float]
+    def predict(self, at: Points) -> Array:
+        return self.law.predict(self.theta, at.relative_to(self.centre))
 
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        return self.law.value_and_gradient(self.theta, at.relative_to(self.centre))
 
-@dataclass(frozen=True)
-class FitResult:
-    """A fitted law as it is printed and stored.
-
-    Attributes:
-        law, target: names.
-        rows: how many were fitted.
-        params: the papers' parameters.
-        interval: 90% bootstrap confidence interval by parameter.
-        objective: what was minimised.
-        status: `converged`, `max_iter`, `bound_hit`, `ill_conditioned` or `too_few_rows`.
-        warnings: in words.
-        draws: the parameters of every bootstrap draw, behind the interval; not stored.
-        members: of a blend, each with its recipe, weight, error on unseen runs and parameters; the first is that
-            of `params`. A law alone is one member.
-    """
-
-    law: str
-    target: str
-    rows: int
-    params: dict[str, float]
-    interval: dict[str, tuple[float, float]]
-    objective: float
-    status: str
-    warnings: list[str] = field(default_factory=list)
-    members: list[Member] = field(default_factory=list)
-    draws: list[dict[str, float]] = field(default_factory=list, repr=False, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """The keys of `mixlab fit --json`; a number that is not finite becomes null."""
-        data = asdict(replace(self, draws=[]))
-        del data["draws"]
-        for one in (data, *data["members"]):
-            one["params"] = {name: _finite(value) for name, value in one["params"].items()}
-        for one in data["members"]:
-            one["transfer_error"] = _finite(one["transfer_error"])
-        data["interval"] = {name: [_finite(low), _finite(high)] for name, (low, high) in self.interval.items()}
-        data["objective"] = _finite(self.objective)
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FitResult:
-        def number(value: float | None) -> float:
-            return math.nan if value is None else float(value)
-
-        return cls(
-            law=data["law"],
-            target=data["target"],
-            rows=data["rows"],
-            params={name: number(value) for name, value in data["params"].items()},
-            interval={name: (number(low), number(high)) for name, (low, high) in data["interval"].items()},
-            objective=number(data["objective"]),
-            status=data["status"],
-            warnings=list(data["warnings"]),
-            members=[
-                Member(
-                    **{
-                        **one,
-                        "transfer_error": number(one["transfer_error"]),
-                        "params": {name: number(value) for name, value in one["params"].items()},
-                    }
-                )
-                for one in data.get("members", ())
-            ],
-        )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    def natural(self, index: int = 0) -> dict[str, float]:
+        return self.law.natural(self.theta[index], self.centre, self.domains)

@@ -6,19 +6,21 @@ model is linear in (E, A, B), so a grid over two numbers with an inner least-squ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.laws.forms.base import Observations, Points
-from mixlab.laws.forms.parametric import ParametricLaw
+from mixlab.laws.forms.parametric import LOG_AMPLITUDE_BOX, LOG_FLOOR_BOX, ParametricLaw
+from mixlab.laws.forms.points import Observations, Points
 
-GRID = np.geomspace(0.05, 2.0, 16)
+GRID = np.geomspace(0.05, 2.0, 16)  # exponents to start from: published ones lie between .08 and .5
 KEPT_STARTS = 6
-EXPONENT_BOX = (0.005, 5.0)
+EXPONENT_BOX = (0.005, 5.0)  # at the lower end a term hardly changes over ten decades, at the upper it is a step
+RIDGE = 1e-9  # relative, for exponents so close to each other that their terms are one
+LEAST_AMPLITUDE = 0.02  # of the smallest loss: what a negative amplitude of the inner solve is replaced by
 
 
 class Chinchilla(ParametricLaw):
@@ -37,13 +39,9 @@ class Chinchilla(ParametricLaw):
         columns = (np.broadcast_to(E, in_n.shape), in_n, in_d, -alpha * at.x * in_n, -beta * at.y * in_d)
         return E + in_n + in_d, np.stack(columns, axis=-1)
 
-    def gradient(self, theta: Array, at: Points) -> Array:
-        return np.zeros((len(theta), *at.mixture.shape))
-
     def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
-        low, high = np.log(EXPONENT_BOX)
-        lower = np.array([-12.0, -12.0, -12.0, low, low])
-        return lower, np.array([6.0, 12.0, 12.0, high, high]), np.ones(5, dtype=bool)
+        box = np.array([LOG_FLOOR_BOX, *[LOG_AMPLITUDE_BOX] * 2, *[np.log(EXPONENT_BOX)] * 2])
+        return box[:, 0], box[:, 1], np.ones(5, dtype=bool)
 
     def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         return grid_starts(rows)
@@ -58,6 +56,14 @@ class Chinchilla(ParametricLaw):
             "beta": beta,
         }
 
+    def formula(self, params: Mapping[str, float], at: Points, domains: Sequence[str]) -> Array:
+        p = params
+        return np.asarray(p["E"] + p["A"] * at.params ** -p["alpha"] + p["B"] * at.tokens ** -p["beta"])
+
+    def example(self, domains: Sequence[str]) -> dict[str, float]:
+        """What Hoffmann et al. (2022) found."""
+        return {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
+
 
 def grid_starts(rows: Observations) -> Array:
     """The best (E, A, B, alpha, beta) of a grid over exponents, as logarithms, shape (KEPT_STARTS, 5).
@@ -70,9 +76,9 @@ def grid_starts(rows: Observations) -> Array:
     design = np.stack([np.ones((len(alpha), len(x))), np.exp(-np.outer(alpha, x)), np.exp(-np.outer(beta, y))], axis=-1)
     design = design / loss[None, :, None]
     normal = np.einsum("snp,snq->spq", design, design)
-    normal[:, range(3), range(3)] *= 1 + 1e-9
+    normal[:, range(3), range(3)] *= 1 + RIDGE
     amplitudes = np.linalg.solve(normal, design.sum(axis=1)[:, :, None])[:, :, 0]
-    amplitudes = np.maximum(amplitudes, 0.02 * loss.min())
+    amplitudes = np.maximum(amplitudes, LEAST_AMPLITUDE * loss.min())
     error = np.abs(np.einsum("snp,sp->sn", design, amplitudes) - 1).sum(axis=1)
     best = np.argsort(error, kind="stable")[:KEPT_STARTS]
     return np.log(np.column_stack([amplitudes[best], alpha[best], beta[best]]))

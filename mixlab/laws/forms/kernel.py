@@ -18,15 +18,20 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from mixlab.arrays import Array
-from mixlab.laws.forms.base import Points
+from mixlab.laws.forms.points import Points
 
-SMALLEST_SHARE = 0.01
+SHARE_OFFSET = 0.01  # added to a share before its logarithm is taken: below it, shares hardly differ
 SQRT5 = np.sqrt(5.0)
 LENGTH_PRIOR = (np.log(3.0), 1.0)  # mean and standard deviation of log length-scales, features in standard deviations
 SHARE_PRIOR = 1.0  # standard deviation of the logs of amplitude and noise around half the rows' scatter each
 TUNING_STEPS = 40
 TUNING_ROWS = 300  # more rows than this say little more about the kernel and cost their cube
 JITTER = 1e-8  # of the signal's variance, for the factorisation
+LENGTH_REACH = 4.0  # standard deviations of the prior around its mean
+LOG_DEVIATION_REACH = (6.0, 3.0)  # below and above the rows' scatter
+LEAST_SCATTER = 1e-9  # of residuals, where a law leaves none
+CONSTANT = 1e-9  # standard deviation of a feature up to which it does not vary
+OWN_NUMBERS = 3  # of a kernel, beside a length-scale for each feature
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Features:
         """The features that vary in the rows."""
         raw = _raw(rows)
         deviation = raw.std(axis=0)
-        used = deviation > 1e-9
+        used = deviation > CONSTANT
         return cls(raw.mean(axis=0)[used], deviation[used], used)
 
     @property
@@ -70,12 +75,12 @@ class Features:
     def slope(self, at: Points) -> Array:
         """d feature / d h for the features of domains, shape (M, F); 0 for log N and log D."""
         each = np.zeros((len(at), len(self.used)))
-        each[:, :-2] = 1 / (at.mixture + SMALLEST_SHARE)
+        each[:, :-2] = 1 / (at.mixture + SHARE_OFFSET)
         return np.asarray(each[:, self.used] / self.deviation)
 
 
 def _raw(at: Points) -> Array:
-    return np.column_stack([np.log(at.mixture + SMALLEST_SHARE), at.x, at.y])
+    return np.column_stack([np.log(at.mixture + SHARE_OFFSET), at.x, at.y])
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Kernel:
     @classmethod
     def of(cls, packed: Array, mixtures: int) -> Kernel:
         """From its F + 3 numbers, or from (S, F + 3)."""
-        return cls(packed[..., :-3], packed[..., -3], packed[..., -2], packed[..., -1], mixtures)
+        return cls(packed[..., :-OWN_NUMBERS], packed[..., -3], packed[..., -2], packed[..., -1], mixtures)
 
     @property
     def packed(self) -> Array:
@@ -147,10 +152,12 @@ def tune(features: Array, mixtures: int, residual: Array, rng: np.random.Generat
         some = rng.choice(len(features), TUNING_ROWS, replace=False)
         features, residual = features[some], residual[some]
     n, F = features.shape
-    scatter = np.log(max(float(np.sqrt(np.mean(residual**2))), 1e-9) / np.sqrt(3))
-    mean = np.array([*[LENGTH_PRIOR[0]] * F, *[scatter] * 3])
-    deviation = np.array([*[LENGTH_PRIOR[1]] * F, *[SHARE_PRIOR] * 3])
-    box = [(LENGTH_PRIOR[0] - 4, LENGTH_PRIOR[0] + 4)] * F + [(scatter - 6, scatter + 3)] * 3
+    scatter = np.log(max(float(np.sqrt(np.mean(residual**2))), LEAST_SCATTER) / np.sqrt(3))
+    mean = np.array([*[LENGTH_PRIOR[0]] * F, *[scatter] * OWN_NUMBERS])
+    deviation = np.array([*[LENGTH_PRIOR[1]] * F, *[SHARE_PRIOR] * OWN_NUMBERS])
+    reach = LENGTH_REACH * LENGTH_PRIOR[1]
+    below, above = LOG_DEVIATION_REACH
+    box = [(LENGTH_PRIOR[0] - reach, LENGTH_PRIOR[0] + reach)] * F + [(scatter - below, scatter + above)] * OWN_NUMBERS
     of_mixture = np.arange(F) < mixtures
 
     def value(packed: Array) -> tuple[float, Array]:

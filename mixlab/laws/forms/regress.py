@@ -1,4 +1,4 @@
-"""Baselines without a theory: linear regression and gradient-boosted trees on (mixture, log N, log D).
+"""Baselines without a theory: the mean, linear regression and gradient-boosted trees on (mixture, log N, log D).
 
 `linear` is what RegMix compares with, `gbdt` its own recipe (Liu et al. 2024), without early stopping on test rows.
 """
@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from mixlab.arrays import Array
 from mixlab.errors import FitError
-from mixlab.laws.forms.base import CONVERGED, Fits, Observations, Points
+from mixlab.laws.forms.base import SCALE_AND_MIXTURE, ClosedFormFits, Fits
+from mixlab.laws.forms.points import Observations, Points
+from mixlab.laws.forms.solution import Solution
 
 RIDGE = 1e-6  # settles collinear weights (they sum to 1) without moving the others
+MOST_EXPONENT = 50.0  # a predicted log L is clipped to this: far above any loss, far below an overflow
 GBDT_PARAMS = {"objective": "regression", "learning_rate": 0.01, "seed": 0, "deterministic": True, "num_threads": 1}
 GBDT_TREES = 1000
+LEAF = 20  # rows in a leaf: below this LightGBM grows no tree
 
 
 class Linear:
@@ -23,7 +29,8 @@ class Linear:
 
     name = "linear"
     needs: frozenset[str] = frozenset()
-    takes: frozenset[str] = frozenset()
+    takes = SCALE_AND_MIXTURE
+    baseline = True
 
     def size(self, domains: int) -> int:
         return domains + 3
@@ -41,19 +48,16 @@ class Linear:
         right = np.einsum("sn,np,sn->sp", weights, design, target, optimize=True)
         theta = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
         error = (weights * (theta @ design.T - target) ** 2).sum(axis=1)
-        return Fits(self, theta, centre, error, (CONVERGED,) * len(weights), rows.domains)
+        return ClosedFormFits(self, centre, rows.domains, Solution.exact(theta, error))
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
-        return np.exp(np.clip(theta @ _features(at).T, -50, 50))
-
-    def gradient(self, theta: Array, at: Points) -> Array:
-        """(S, M, K)."""
-        return self.predict(theta, at)[:, :, None] * theta[:, None, : at.mixture.shape[1]]
+        return np.exp(np.clip(theta @ _features(at).T, -MOST_EXPONENT, MOST_EXPONENT))
 
     def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
         """(S, M) and (S, M, K)."""
-        return self.predict(theta, at), self.gradient(theta, at)
+        value = self.predict(theta, at)
+        return value, value[:, :, None] * theta[:, None, : at.mixture.shape[1]]
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """Slopes of log L."""
@@ -69,6 +73,7 @@ class Constant:
     name = "mean"
     needs: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
+    baseline = True
 
     def size(self, domains: int) -> int:
         return 1
@@ -81,19 +86,15 @@ class Constant:
         log_loss = np.broadcast_to(np.log(rows.loss), weights.shape)
         theta = np.average(log_loss, axis=1, weights=weights)[:, None]
         error = (weights * (log_loss - theta) ** 2).sum(axis=1)
-        return Fits(self, theta, rows.centre, error, (CONVERGED,) * len(weights), rows.domains)
+        return ClosedFormFits(self, rows.centre, rows.domains, Solution.exact(theta, error))
 
     def predict(self, theta: Array, at: Points) -> Array:
         """(S, M)."""
         return np.exp(np.broadcast_to(theta[:, :1], (len(theta), len(at))))
 
-    def gradient(self, theta: Array, at: Points) -> Array:
-        """(S, M, K), all 0."""
-        return np.zeros((len(theta), *at.mixture.shape))
-
     def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
-        """(S, M) and (S, M, K)."""
-        return self.predict(theta, at), self.gradient(theta, at)
+        """(S, M) and (S, M, K), the second all 0."""
+        return self.predict(theta, at), np.zeros((len(theta), *at.mixture.shape))
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         """The mean."""
@@ -101,20 +102,18 @@ class Constant:
 
 
 class GradientBoosting:
-    """LightGBM on (h, log N, log D) -> L. theta only numbers the S models, which the law object of the fit holds.
+    """LightGBM on (h, log N, log D) -> L.
 
     Its predictions are flat between splits: it ranks mixtures that were sampled, it cannot extrapolate.
     """
 
     name = "gbdt"
     needs: frozenset[str] = frozenset()
-    takes: frozenset[str] = frozenset()
-
-    def __init__(self, models: Sequence[object] = ()) -> None:
-        self._models = tuple(models)
+    takes = SCALE_AND_MIXTURE
+    baseline = True
 
     def size(self, domains: int) -> int:
-        return 20  # rows in a leaf: below this LightGBM grows no tree
+        return LEAF
 
     def free(self, rows: Observations) -> int:
         return self.size(len(rows.domains))
@@ -138,26 +137,42 @@ class GradientBoosting:
             model = lightgbm.train({**GBDT_PARAMS, "verbosity": -1}, data, num_boost_round=GBDT_TREES)
             models.append(model)
             errors.append(float(np.sum(row_weights * (np.asarray(model.predict(design)) - loss) ** 2)))
-        theta = np.arange(len(models), dtype=float)[:, None]
-        fitted = GradientBoosting(models)
-        return Fits(fitted, theta, centre, np.array(errors), (CONVERGED,) * len(models), rows.domains)
+        solution = Solution.exact(np.zeros((len(models), 0)), np.array(errors))
+        return TreeFits(self, centre, rows.domains, solution, tuple(models))
 
-    def predict(self, theta: Array, at: Points) -> Array:
-        """(S, M)."""
-        design = _features(at)
-        return np.array([self._models[int(index)].predict(design) for index in theta[:, 0]])  # type: ignore[attr-defined]
 
-    def gradient(self, theta: Array, at: Points) -> Array:
-        """Zero almost everywhere: a search must sample."""
-        return np.zeros((len(theta), *at.mixture.shape))
+class _Trees(Protocol):
+    """What LightGBM's `Booster` offers here."""
 
-    def value_and_gradient(self, theta: Array, at: Points) -> tuple[Array, Array]:
-        """(S, M) and (S, M, K)."""
-        return self.predict(theta, at), self.gradient(theta, at)
+    def predict(self, data: Array, /) -> Any: ...
 
-    def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
-        """Trees have no parameters to report."""
+
+@dataclass(frozen=True)
+class TreeFits(Fits):
+    """S ensembles of trees; their theta is empty, since trees have no parameters to report.
+
+    Attributes:
+        trees: an ensemble for each fit.
+    """
+
+    trees: tuple[_Trees, ...]
+
+    def predict(self, at: Points) -> Array:
+        design = _features(at.relative_to(self.centre))
+        return np.array([one.predict(design) for one in self.trees])
+
+    def value_and_gradient(self, at: Points) -> tuple[Array, Array]:
+        """The gradient is zero almost everywhere: a search must sample."""
+        return self.predict(at), np.zeros((len(self), *at.mixture.shape))
+
+    def natural(self, index: int = 0) -> dict[str, float]:
         return {}
+
+    def some(self, these: slice) -> Self:
+        return replace(super().some(these), trees=self.trees[these])
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        return replace(super().joined(others), trees=tuple(one for fits in (self, *others) for one in fits.trees))
 
 
 def _features(at: Points) -> Array:

@@ -14,15 +14,15 @@ from few as well, with one parameter less and without U_N, which ties the decay 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixlab.arrays import Array
-from mixlab.laws.forms.base import Observations, Points
-from mixlab.laws.forms.effective import EffectiveData, Shares
+from mixlab.laws.forms.effective import LEAST_COUNT, EffectiveData, Shares, seen_tokens
+from mixlab.laws.forms.points import Observations, Points
 
 # The published R*, to within a factor of 1.6 (two standard deviations). Rows of few epochs hardly tell R* from beta:
 # with a prior four times as wide it ends between 19 and 51, by the rows and Huber's threshold (EXPERIMENTS.md).
@@ -70,12 +70,19 @@ class Repetition(EffectiveData):
 
     def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
         supposed = float(np.exp(REPEATS_PRIOR[0]))
-        counted = effective(_seen(rows), rows.unique, supposed)[0].sum(axis=1)
+        counted = effective(seen_tokens(rows), rows.unique, supposed)[0].sum(axis=1)
         starts = super().initial(replace(rows, tokens=counted), rng)
         return np.column_stack([starts, np.full(len(starts), REPEATS_PRIOR[0])])
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
         return super().natural(theta[:-1], centre, domains) | {"R": float(np.exp(theta[-1]))}
+
+    def example(self, domains: Sequence[str]) -> dict[str, float]:
+        return super().example(domains) | {"R": 8.0}
+
+    def _counted(self, params: Mapping[str, float], at: Points) -> Array:
+        """D_i', shape (M, K); of all text, shape (M, 1), without mixtures."""
+        return effective(seen_tokens(at), at.unique, params["R"])[0]
 
     def _shares(self, theta: Array, at: Points) -> Shares:
         fresh = super()._shares(theta, at)
@@ -83,12 +90,7 @@ class Repetition(EffectiveData):
             return replace(fresh, log_by_r=np.zeros_like(fresh.counted))
         unique = at.unique / at.tokens[:, None]
         counted, by_h, by_r = effective(fresh.counted, unique, np.exp(theta[:, -1, None, None]))
-        return Shares(counted, by_h, by_r / np.maximum(counted, 1e-30))
-
-
-def _seen(at: Points) -> Array:
-    """D_i = h_i D, shape (M, K); (M, 1) without mixtures."""
-    return at.mixture * at.tokens[:, None] if at.mixture.shape[1] else at.tokens[:, None]
+        return Shares(counted, by_h, by_r / np.maximum(counted, LEAST_COUNT))
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,22 @@
-"""Planted parameters of every parametric law, and rows made from them."""
+"""Rows that a law's own example makes, for every law in the registry."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mixlab.arrays import Array
-from mixlab.laws.forms.base import Observations, Points
 from mixlab.laws.forms.parametric import ParametricLaw
-from mixlab.laws.forms.registry import get_law
+from mixlab.laws.forms.points import Observations, Points
+from mixlab.laws.forms.registry import entries, get_law
 
 DOMAINS = ("web", "code", "math")
-CENTRE = (np.log(5e6), np.log(1e9))
 SUPPLY = (2e9, 1e8, 4e8)  # unique tokens: code is seen up to 100 times, web up to 5 times
+SIZES, TOKENS = np.geomspace(1e6, 3e7, 4), np.geomspace(1e8, 1e10, 4)
 
-# Internal parameters; see each law's docstring for their order.
-PLANTED: dict[str, Array] = {
-    "chinchilla": np.log([1.7, 0.8, 0.6, 0.34, 0.28]),
-    "loglinear": np.array([np.log(1.2), 0.4, -0.3, 0.9]),
-    "power-mix": np.array([np.log(1.5), 0.3, -0.4, 0.2, -1.0, -0.5, -1.4]),
-    "effective-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 1.0]), 0.5, 1.5, -0.5]),
-    "additive-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 1.0, 1.0]), 0.5, 1.5, -0.5]),
-    "concave-data": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5, 0.2, -0.3, 0.1]),
-    "repetition": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 1.0, 1.0]), 0.5, 1.5, -0.5, np.log(8.0)]),
-    "effective-repetition": np.array([*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 1.0]), 0.5, 1.5, -0.5, np.log(8.0)]),
-    "concave-repetition": np.array(
-        [*np.log([1.3, 0.9, 0.35, 0.3, 0.7, 0.6]), 0.5, 1.5, -0.5, 0.2, -0.3, 0.1, np.log(8.0)]
-    ),
-    "joint": np.array([np.log(1.4), np.log(0.33), np.log(0.29), -0.4, 0.5, 0.2, 1.0, -0.3, -0.5, 0.8, 0.1]),
-    "joint-additive": np.array(
-        [np.log(1.1), np.log(0.7), np.log(0.5), np.log(0.3), np.log(0.35), 0.3, 0.9, -0.2, -1.0, -0.6, -0.3]
-    ),
-}
+# Every law that is registered and no baseline; a new one is tested without a word here.
+LAWS = tuple(entry.law.name for entry in entries() if not entry.law.baseline)
 
 
 def parametric(name: str) -> ParametricLaw:
@@ -39,16 +25,38 @@ def parametric(name: str) -> ParametricLaw:
     return law
 
 
-def rows_of(name: str, noise: float = 0.0, seed: int = 0, mixtures: int = 24) -> Observations:
-    """Every mixture at four sizes and four token counts."""
+def design(domains: Sequence[str] = DOMAINS, seed: int = 0, mixtures: int = 24) -> Points:
+    """Every mixture at four sizes and four token counts; without domains, four supplies in place of mixtures."""
+    n, d = np.repeat(SIZES, 4), np.tile(TOKENS, 4)
+    if not domains:
+        supply = np.repeat([2e7, 1e8, 4e8, 2e10], 16)[:, None]
+        return Points.make(None, np.tile(n, 4), np.tile(d, 4), 0, supply)
+    h = np.random.default_rng(seed).dirichlet(np.ones(len(domains)), mixtures)
+    return Points.make(np.repeat(h, 16, axis=0), np.tile(n, mixtures), np.tile(d, mixtures), len(domains), SUPPLY)
+
+
+def rows_of(
+    name: str,
+    noise: float = 0.0,
+    seed: int = 0,
+    mixtures: int = 24,
+    domains: Sequence[str] = DOMAINS,
+    params: Mapping[str, float] | None = None,
+) -> Observations:
+    """The design with the losses of the law at its example, or at other parameters; a run is one N and one mixture."""
     rng = np.random.default_rng(seed)
-    h = np.repeat(rng.dirichlet(np.ones(len(DOMAINS)), mixtures), 16, axis=0)
-    n = np.tile(np.repeat(np.geomspace(1e6, 3e7, 4), 4), mixtures)
-    d = np.tile(np.geomspace(1e8, 1e10, 4), 4 * mixtures)
-    at = Points.make(h, n, d, len(DOMAINS), SUPPLY)
-    loss = planted_loss(name, at) * np.exp(noise * rng.standard_normal(len(at)))
-    return Observations(h, n, d, at.unique, loss, DOMAINS, np.repeat(np.arange(len(n) // 4), 4))
+    at = design(domains, seed, mixtures)
+    loss = planted_loss(name, at, domains, params) * np.exp(noise * rng.standard_normal(len(at)))
+    return observed(at, loss, domains)
 
 
-def planted_loss(name: str, at: Points) -> Array:
-    return parametric(name).predict(PLANTED[name][None], at.relative_to(CENTRE))[0]
+def observed(at: Points, loss: Array, domains: Sequence[str] = DOMAINS) -> Observations:
+    run = np.arange(len(at)) // 4
+    return Observations(at.mixture, at.params, at.tokens, at.unique, loss, tuple(domains), run)
+
+
+def planted_loss(
+    name: str, at: Points, domains: Sequence[str] = DOMAINS, params: Mapping[str, float] | None = None
+) -> Array:
+    law = parametric(name)
+    return law.formula(law.example(domains) if params is None else params, at, domains)

@@ -14,7 +14,7 @@ from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.choice.transfer import TransferError, make_splits
 from mixlab.laws.fit_surface import fit_surface
-from mixlab.laws.forms.base import FitResult
+from mixlab.laws.result import FitResult
 from mixlab.runs.table import Runs
 
 

@@ -13,7 +13,7 @@ from mixlab.laws.choice.blend import FitRecipe
 from mixlab.laws.choice.rows import observe
 from mixlab.laws.choice.stack import FitStack
 from mixlab.laws.forms import solver
-from mixlab.laws.forms.base import Points
+from mixlab.laws.forms.points import Points
 from mixlab.laws.forms.registry import get_law
 from mixlab.runs.table import Runs
 
@@ -24,7 +24,7 @@ def test_a_pool_of_problems_solves_each_as_if_alone(cases: ModuleType, monkeypat
     law, found = get_law("effective-data"), []
     start = law.fit(rows, np.ones((1, len(rows)))).theta[0]
     for room in (1, 4, 100):
-        monkeypatch.setattr(solver, "CACHED", room * len(rows) * law.size(3))
+        monkeypatch.setattr(solver, "POOL_NUMBERS", room * len(rows) * law.size(3))
         found.append(law.fit(rows, weights, start=start))
     for other in found[1:]:
         assert other.predict(rows) == pytest.approx(found[0].predict(rows), rel=1e-9)
@@ -38,7 +38,7 @@ def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts(cases: Module
     shares = {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
     data = observe(Runs.from_frame(frame.assign(**shares)), {"loss": 1.0})
     whole = weigh(data, 0).whole["loss"]
-    assert len({recipe.emphasis for recipe in whole if recipe.form.takes}) == 3
+    assert len({recipe.emphasis for recipe in whole if not recipe.form.baseline}) == 3
     for recipe in (FitRecipe("effective-data+gp", 0.0), FitRecipe("effective-data+gp", 1.0)):
         alone = recipe.fit(data.of("loss"), data.flops, np.ones((1, len(rows))))
         assert whole[recipe].predict(rows) == pytest.approx(alone.predict(rows), rel=2e-4)
