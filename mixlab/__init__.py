@@ -11,6 +11,8 @@ from mixlab.upward import resolve
 __version__ = "0.1.0"
 
 _FACE = {
+    "new_study": "mixlab.study.new:new_study",
+    "open_study": "sweeps.study:open_study",
     "read_runs": "mixlab.runs.read:read_runs",
     "fit": "mixlab.api.fit:fit",
     "fit_isoflop": "mixlab.api.other_fits:fit_isoflop",
@@ -29,6 +31,7 @@ _FACE = {
     "plot_backtest": "analysis.plots.face:plot_backtest",
     "plot_frontier": "analysis.plots.face:plot_frontier",
     "plot_task": "analysis.plots.face:plot_task",
+    "Study": "sweeps.study:Study",
     "Runs": "mixlab.runs.table:Runs",
     "Fit": "mixlab.api.fit:Fit",
     "Recommendation": "mixlab.search.recommendation:Recommendation",

@@ -20,5 +20,8 @@ from mixlab.errors import MixlabError as MixlabError
 from mixlab.runs.read import read_runs as read_runs
 from mixlab.runs.table import Runs as Runs
 from mixlab.search.recommendation import Recommendation as Recommendation
+from mixlab.study.new import new_study as new_study
+from sweeps.study import Study as Study
+from sweeps.study import open_study as open_study
 
 __version__: str

@@ -1,7 +1,6 @@
 """The command line: a lazy table of commands, and errors as a message, a hint and an exit code.
 
-A command's module is imported when the command runs and not before, so `mixlab --help` needs only click. This is the
-one place that reaches from `mixlab` up to the packages above it, and it does so by name.
+A command's module is imported when the command runs and not before, so `mixlab --help` needs only click.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mixlab.commands.classify:classify_command",
         "Topics and quality of a domain's documents; split it by them.",
     ),
-    "score": ("proxies.commands:score", "A signal per document by a trained proxy: perplexity."),
-    "sweep": ("sweeps.commands:sweep", "Train the proxies (or print the plan with --plan)."),
-    "status": ("sweeps.commands:status", "What ran, what failed, what is left and what it will cost."),
+    "score": ("mixlab.commands.score:score", "A signal per document by a trained proxy: perplexity."),
+    "sweep": ("mixlab.commands.sweep:sweep", "Train the proxies (or print the plan with --plan)."),
+    "status": ("mixlab.commands.status:status", "What ran, what failed, what is left and what it will cost."),
     "fit": ("mixlab.commands.fit:fit", "Fit a scaling law to a run table."),
     "backtest": ("mixlab.commands.backtest:backtest", "Fit without some of the rows and predict them."),
     "recommend": (
@@ -41,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "export": ("mixlab.commands.export:export", "The recommended mixture in a trainer's own syntax."),
     "verify": (
-        "sweeps.commands:verify",
+        "mixlab.commands.verify:verify",
         "Train the recommendation and the baselines, compare with the prediction.",
     ),
     "plot": ("mixlab.commands.plot:plot", "Draw isoFLOP profiles, loss curves, mixtures, predictions."),

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from mixlab.cli import COMMANDS, app
+from mixlab.commands.init import repeat_from
 from mixlab.commands.options import LawType
 
 ROOT = Path(__file__).parent.parent
@@ -177,7 +178,9 @@ def test_commands_and_options_in_the_documents_exist(page: Path) -> None:
         command = command_called(name)
         context = click.Context(command, info_name=name)
         try:
-            given, rest, _ = command.make_parser(context).parse_args(list(words))
+            given, rest, _ = command.make_parser(context).parse_args(
+                list(repeat_from(words)) if name == "init" else list(words)
+            )
         except click.UsageError as error:
             pytest.fail(f"{where}: {error.format_message()}")
         assert not rest, where
@@ -223,12 +226,13 @@ def exists(dotted: str) -> bool:
     """Whether a dotted name is a module, or something in one."""
     parts = dotted.split(".")
     for count in range(len(parts), 0, -1):
-        if ROOT.joinpath(*parts[:count]).with_suffix(".py").is_file():
+        path = ROOT.joinpath(*parts[:count])
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
             found: object = importlib.import_module(".".join(parts[:count]))
             for name in parts[count:]:
                 found = getattr(found, name, None)
             return found is not None
-    return ROOT.joinpath(*parts).is_dir()
+    return False
 
 
 @pytest.fixture(scope="module")

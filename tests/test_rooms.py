@@ -162,7 +162,7 @@ def test_help_needs_only_click() -> None:
 def test_the_native_engine_needs_no_torch() -> None:
     script = (
         "import sys\n"
-        "import sweeps.commands, proxies.commands, proxies.training.train, proxies.training.texts\n"
+        "import sweeps.study, proxies.training.train, proxies.training.texts\n"
         "from mixlab.study.config import ProxyConfig\n"
         "from proxies.backend.choice import choose_backend\n"
         "backend = choose_backend(ProxyConfig(device='cpu'))\n"

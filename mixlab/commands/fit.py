@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.options import json_option, keep_in_study, law_option, print_result, runs_options
+from mixlab.api.keep import keep_in_study
+from mixlab.commands.options import json_option, law_option, print_result, runs_options
 from mixlab.shown import Shown
 
 
@@ -49,6 +50,6 @@ def fit(
             params_column=params_column,
             **reading,
         )
-    keep_in_study(runs, "fit", result.to_dict())
+    keep_in_study(runs, "fit", result)
     print_result(result, as_json)
     return 0

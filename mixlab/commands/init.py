@@ -16,17 +16,17 @@ class ManyFiles(click.Command):
     """A command whose option `--from` takes all that follows it, up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_repeated(args, "--from")))
+        return super().parse_args(ctx, list(repeat_from(args)))
 
 
-def _repeated(arguments: Sequence[str], option: str) -> Iterator[str]:
+def repeat_from(arguments: Sequence[str]) -> Iterator[str]:
     """`--from a b` -> `--from a --from b`."""
     inside = False
     for argument, before in zip(arguments, ["", *arguments], strict=False):
         if argument.startswith("-"):
-            inside = argument == option
-        elif inside and before != option:
-            yield option
+            inside = argument == "--from"
+        elif inside and before != "--from":
+            yield "--from"
         yield argument
 
 

@@ -112,6 +112,12 @@ def parse_reading(where: str | None, columns: tuple[str, ...], scale: tuple[str,
     return found
 
 
+def executor_option(command: F) -> F:
+    """Add `--executor`: a name that `sweeps.executors.registry` knows."""
+    text = "Who makes the runs: local (worker processes), serial (this process), or another that is registered."
+    return click.option("--executor", metavar="NAME", default="local", show_default=True, help=text)(command)
+
+
 def output_option(text: str = "Also write the JSON here.") -> Callable[[F], F]:
     """Add `-o`, `--output`."""
     return click.option("-o", "--output", type=click.Path(path_type=Path), help=text)
@@ -142,16 +148,6 @@ def print_result(result: Shown, as_json: bool) -> None:
     result.show(Console())
     for note in result.notes:
         say(f"note: {note}")
-
-
-def keep_in_study(runs: str, name: str, data: Mapping[str, Any]) -> None:
-    """Write a result to its place in the study that `runs` is the folder of: `fit` or `recommendation`."""
-    from mixlab.files import write_json  # `--help` needs no study
-    from mixlab.runs.read import study_of
-
-    study = study_of(runs)
-    if study is not None:
-        write_json(getattr(study, name), data)
 
 
 def parse_pairs(values: tuple[str, ...], option: str) -> dict[str, float]:

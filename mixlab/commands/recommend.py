@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 import mixlab
+from mixlab.api.keep import keep_in_study
 from mixlab.commands.options import (
     QUANTITY,
     json_option,
-    keep_in_study,
     law_option,
     output_option,
     parse_pairs,
@@ -77,7 +77,7 @@ def recommend(
     )
     mix = parse_pairs(fixed_mix, "--fixed-mix") or None
     answer = mixlab.recommend(fitted, flops, params=params, tokens=tokens, mix=mix, kl=kl)
-    keep_in_study(runs, "recommendation", answer.to_dict())
+    keep_in_study(runs, "recommendation", answer)
     if output is not None:
         write_json(output, answer.to_dict())
     print_result(answer, as_json)

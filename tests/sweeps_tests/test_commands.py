@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from mixlab.commands.status import status
+from mixlab.commands.sweep import sweep
 from mixlab.errors import ConfigError
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from proxies.training.checkpoint import kept_bytes
 from proxies.training.texts import open_texts
 from proxies.training.train import train_run
-from sweeps.commands import status, sweep
 from sweeps.executors.registry import EXECUTORS
 from sweeps.executors.serial import SerialExecutor
 from sweeps.executors.work import Work

@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from mixlab.commands.sweep import sweep
 from mixlab.errors import SweepError
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.study.folder import StudyFolder
-from sweeps.commands import sweep
 from sweeps.ledger import read_ledger
 from sweeps.optuna_view import OptunaView
 
@@ -195,7 +195,7 @@ def test_a_study_whose_driver_is_killed_after_proposing_keeps_the_same_mixtures(
         "import os, signal, sys\n"
         "import sweeps.proposals\n"
         "from click.testing import CliRunner\n"
-        "from sweeps.commands import sweep\n"
+        "from mixlab.commands.sweep import sweep\n"
         "sweeps.proposals.write_json = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
         "CliRunner().invoke(sweep, [sys.argv[1], '--executor', 'serial'])\n"
     )

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from mixlab.api.fit import fit
 from mixlab.api.recommend import recommend
+from mixlab.commands.verify import verify as verify_command
 from mixlab.errors import ConfigError
 from mixlab.files import read_json, write_json
 from mixlab.mixture import Mixture
 from mixlab.study.folder import StudyFolder
-from sweeps.commands import verify as verify_command
 from sweeps.driver import Watcher
 from sweeps.executors.serial import SerialExecutor
 from sweeps.executors.work import Work

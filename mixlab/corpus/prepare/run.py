@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -27,16 +28,22 @@ from mixlab.corpus.read.sources import Source, expand
 from mixlab.corpus.tokenizer import tokenizer_path
 from mixlab.errors import CorpusError
 from mixlab.files import write_json
+from mixlab.shown import Shown
 from mixlab.study.config import StudyConfig
 from mixlab.study.folder import StudyFolder
+from mixlab.units import format_quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
 
 SOURCES_FILE = "sources.json"
 # Below so much text per worker the start of a process costs more than it saves.
 BYTES_PER_WORKER = 8_000_000
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, repr=False)
+class Prepared(Shown):
     """A study's corpus after a prepare.
 
     Attributes:
@@ -44,12 +51,16 @@ class Prepared:
         inventory: what every domain holds.
         built: whether anything was built, or all was up to date.
         seconds: that the prepare took.
+        max_epochs: how often the study lets a domain be repeated.
+        samples: how many samples of each rule `to_dict` has at most.
     """
 
     corpus: Path
     inventory: Inventory
     built: bool
     seconds: float
+    max_epochs: float
+    samples: int = SAMPLES
 
     @property
     def bytes_read(self) -> int:
@@ -60,17 +71,54 @@ class Prepared:
     def bytes_per_second(self) -> float:
         return self.bytes_read / max(self.seconds, 1e-9)
 
-    def cleaning(self, samples: int = SAMPLES) -> Cleaning:
+    @property
+    def cleaning(self) -> Cleaning:
         """By domain, what every step dropped and changed, with at most `samples` samples a rule.
 
         Raises:
             ConfigError: when cleaning.json is missing or damaged.
         """
-        return read_cleaning(self.corpus, samples)
+        return read_cleaning(self.corpus, self.samples)
 
-    def to_json(self, samples: int = SAMPLES) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        tokens = format_quantity(sum(facts.train_tokens for facts in self.inventory.shards.values()))
+        return f"<Prepared: {len(self.inventory.shards)} domains, {tokens} training tokens, in {self.corpus}>"
+
+    def parts(self) -> Iterator[RenderableType]:
+        """The domains; then drops, changes, languages and skipped rows, where there are any."""
+        from mixlab.corpus.prepare.tables import corpus_tables
+
+        yield from corpus_tables(self.inventory, self.cleaning, self.max_epochs)
+
+    def sample_lines(self) -> Iterator[str]:
+        """Samples of what was dropped and changed, as plain lines, each under its domain and rule."""
+        from mixlab.corpus.prepare.tables import sample_lines
+
+        return sample_lines(self.cleaning)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per domain: documents, bytes, tokens, and how many documents were dropped as copies or by a rule."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "domain": name,
+                    "documents": facts.documents,
+                    "bytes": facts.train_bytes + facts.validation_bytes,
+                    "train_tokens": facts.train_tokens,
+                    "validation_tokens": facts.validation_tokens,
+                    "copies_dropped": facts.duplicates,
+                    "other_drops": sum(facts.dropped.values()) - facts.duplicates,
+                }
+                for name, facts in self.inventory.shards.items()
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `mixlab prepare --json`."""
         about = {"built": self.built, "seconds": self.seconds}
-        return {**about, **self.inventory.to_json(), "cleaning": self.cleaning(samples)}
+        return {**about, **self.inventory.to_json(), "cleaning": self.cleaning}
 
 
 def prepare_corpus(
@@ -109,7 +157,8 @@ def prepare_corpus(
     except OSError as error:
         hint = "free space or permit writing there, then run the same command"
         raise CorpusError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
-    return Prepared(folder.corpus, inventory, built, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Prepared(folder.corpus, inventory, built, seconds, config.mixtures.max_epochs)
 
 
 def _silent(domain: str, size: int) -> None:

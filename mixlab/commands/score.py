@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
-import numpy as np
 
+import mixlab
 from mixlab.commands.options import json_option, print_json, say
-from mixlab.corpus.signals.scores import write_scores
-from mixlab.study.folder import StudyFolder
 from mixlab.units import format_quantity, format_seconds
-from proxies.scoring import best_checkpoint, score_study
-from proxies.training.perplexity import MOST_TOKENS
 
 
 @click.command()
@@ -30,7 +25,7 @@ from proxies.training.perplexity import MOST_TOKENS
 @click.option(
     "--max-tokens",
     type=click.IntRange(min=1),
-    default=MOST_TOKENS,
+    default=4096,
     show_default=True,
     help="Tokens to read of each document, from its beginning.",
 )
@@ -52,17 +47,7 @@ def score(
     Writes a parquet with columns id, perplexity (per token) and bits_per_byte; `mixlab classify DIR --scores FILE`
     then splits by it (--by perplexity) or filters (--keep 'perplexity < 40').
     """
-    folder = StudyFolder.open(directory)
-    path = checkpoint or best_checkpoint(folder.checkpoints)
-    start = time.perf_counter()
-    found = score_study(folder, path, domains, max_tokens)
-    target = out or folder.root / "classify" / "scores.parquet"
-    write_scores(target, found.ids, found.columns)
-    count, seconds = len(found.ids), time.perf_counter() - start
-    say(f"scored {count:,} documents, {format_quantity(found.characters)} characters, in {format_seconds(seconds)}")
-    medians = {name: float(np.median(values)) for name, values in found.columns.items()}
-    if as_json:
-        print_json({"scores": str(target), "checkpoint": str(path), "documents": count, "median": medians})
-    else:
-        middle = ", ".join(f"{name} {value:.4g}" for name, value in medians.items())
-        click.echo(f"{signal} by {path.name} in {target} (medians: {middle})")
+    found = mixlab.open_study(directory).score(domains=domains, checkpoint=checkpoint, max_tokens=max_tokens, path=out)
+    characters, seconds = format_quantity(found.characters), format_seconds(found.seconds)
+    say(f"scored {len(found.ids):,} documents, {characters} characters, in {seconds}")
+    print_json(found.to_dict()) if as_json else click.echo("\n".join(map(str, found.parts())))

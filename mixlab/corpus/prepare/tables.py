@@ -1,10 +1,9 @@
-"""What `mixlab prepare` shows: the domains of the corpus, what every rule dropped or changed, and samples of it."""
+"""What a prepare says: the domains of the corpus, what every rule dropped or changed, and samples of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,12 +12,12 @@ from mixlab.corpus.prepare.tally import Cleaning
 from mixlab.units import format_quantity
 
 
-def show_corpus(console: Console, inventory: Inventory, cleaning: Cleaning, max_epochs: float) -> None:
-    """Print the tables that have something to say."""
-    console.print(domain_table(inventory, max_epochs))
-    for table in (_rule_table(cleaning), _edit_table(cleaning), _language_table(inventory), _skipped_table(cleaning)):
-        if table.row_count:
-            console.print(table)
+def corpus_tables(inventory: Inventory, cleaning: Cleaning, max_epochs: float) -> Iterator[Table]:
+    """The tables that have something to say."""
+    yield domain_table(inventory, max_epochs)
+    for found in (_rule_table(cleaning), _edit_table(cleaning), _language_table(inventory), _skipped_table(cleaning)):
+        if found.row_count:
+            yield found
 
 
 def domain_table(inventory: Inventory, max_epochs: float) -> Table:
