@@ -1,7 +1,7 @@
 """The batch over the course of a run: constant stages that grow with the tokens seen.
 
-It depends on how far training has come and never on where it will end. One trunk therefore serves every token count
-honestly: a short run is not starved of steps by the batch of a long one, nor a long one slowed by that of a short one.
+It depends on how far training has come and never on where it will end. So one trunk serves every token count: a short
+run is not starved of steps by the batch of a long one, nor a long one slowed by that of a short one.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _torch_on_cpu(config: ProxyConfig, note: str) -> Backend:
 
 
 def _cuda_available(certain: bool) -> bool:
-    """Whether PyTorch finds a CUDA device; unless `certain`, it is asked only where a device file speaks for one."""
+    """Whether PyTorch finds a CUDA device; unless `certain`, PyTorch is asked only where a device file suggests one."""
     if not certain and os.name == "posix" and not any(any(Path("/dev").glob(name)) for name in GPU_DEVICES):
         return False
     import torch

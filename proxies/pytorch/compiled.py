@@ -68,7 +68,7 @@ class WithFallback(Generic[P, R]):
                 return self._first(*args, **kwargs)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # whatever a compiler or a driver comes up with; what is ours `second` repeats
+            except Exception as error:  # of a compiler or driver, of any class; our own is raised again by `second`
                 self.failure = _reason(error)
             torch.compiler.reset()  # recorded graphs keep their memory
         return self._second(*args, **kwargs)
