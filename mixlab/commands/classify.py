@@ -13,12 +13,12 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
-from mixlab.commands.classify_tables import show_classification, split_lines
 from mixlab.commands.option_groups import GroupedCommand, GroupedOption, gather
 from mixlab.commands.options import json_option, print_json, say
 from mixlab.corpus.classify.job import UNIFORM, ClassifierSpec, ClassifyJob, CutSpec
 from mixlab.corpus.classify.run import Classification, classify
 from mixlab.corpus.classify.split import plan_split, require_cut
+from mixlab.corpus.classify.tables import show_classification, split_lines
 from mixlab.corpus.read.texts import file_texts, study_texts
 from mixlab.errors import ConfigError
 from mixlab.study.folder import StudyFolder
