@@ -9,10 +9,8 @@ import numpy as np
 
 from mixlab.arrays import Array
 from mixlab.errors import RunTableError
-from mixlab.laws.predictor import Predictor
+from mixlab.laws.predictor import LEVEL, Predictor
 from mixlab.runs.table import Runs
-
-LEVEL = 0.9
 
 
 @dataclass(frozen=True)

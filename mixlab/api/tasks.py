@@ -208,7 +208,7 @@ def predict_task(
             "give --params N, or --loss COL for all",
         )
     expected = predict_at(chain, Question(budget, cost, params=n, tokens=d, mixture=chosen))
-    trial = try_out(found, target, fit)
+    trial = try_out(found, target, fit, chance)
     direct = without_loss(found, target, np.array([budget]), chance)
     return TaskPrediction(
         task=_title(names),

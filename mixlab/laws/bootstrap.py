@@ -12,6 +12,7 @@ from mixlab.arrays import Array
 from mixlab.laws.choice.blend import Blend, FitRecipe, Resamples
 from mixlab.laws.forms.base import Fits
 from mixlab.laws.forms.points import Observations
+from mixlab.laws.predictor import LEVEL
 
 
 def bootstrap_losses(
@@ -72,6 +73,7 @@ def percentile_interval(
 
 
 def parameter_intervals(draws: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """The middle 90% of each parameter over draws of all of them; none without draws."""
-    ends = {name: np.quantile([draw[name] for draw in draws], [0.05, 0.95]) for name in (draws[0] if draws else ())}
+    """The middle `LEVEL` of each parameter over draws of all of them; none without draws."""
+    names = draws[0] if draws else ()
+    ends = {name: percentile_interval([draw[name] for draw in draws], LEVEL) for name in names}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

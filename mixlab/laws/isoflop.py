@@ -18,6 +18,7 @@ from mixlab.laws.forms.base import Fits
 from mixlab.laws.forms.chinchilla import Chinchilla, optimum
 from mixlab.laws.forms.points import Observations, Points
 from mixlab.laws.forms.solution import Status
+from mixlab.laws.predictor import LEVEL
 from mixlab.laws.profiles import (
     MIN_SIZES,
     Parabola,
@@ -33,7 +34,6 @@ from mixlab.runs.table import Runs
 
 MIN_BUDGETS = 2
 MIN_DRAWS = 20  # bootstrap draws in which two budgets are usable, for an interval
-LEVEL = 0.9
 AGREE = 0.005  # of two exponents: over three decades of compute this moves N* by 3.5%
 
 

@@ -7,6 +7,10 @@ from typing import Protocol, Self
 from numpy.typing import ArrayLike
 
 from mixlab.arrays import Array
+from mixlab.errors import ConfigError
+
+LEVEL = 0.9  # of an interval, where nobody says
+KINDS = ("prediction", "confidence")  # of intervals: where a new run lies, and where the mean of many does
 
 
 class Predictor(Protocol):
@@ -48,7 +52,7 @@ class Predictor(Protocol):
         mixture: ArrayLike | None,
         params: ArrayLike,
         tokens: ArrayLike,
-        level: float = 0.9,
+        level: float = LEVEL,
         kind: str = "prediction",
         target: str | None = None,
     ) -> tuple[Array, Array]:
@@ -64,3 +68,15 @@ class Predictor(Protocol):
             ConfigError: on another `kind`, or a target that was not fitted.
         """
         ...
+
+
+def require_interval(kind: str, target: str | None, fitted: tuple[str, ...]) -> None:
+    """Refuse an interval of another kind, or of a column that was not fitted.
+
+    Raises:
+        ConfigError: naming what there is.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"an interval is {' or '.join(f'`{one}`' for one in KINDS)}, but got `{kind}`")
+    if target is not None and target not in fitted:
+        raise ConfigError(f"no target `{target}` was fitted", f"fitted: {', '.join(fitted)}")

@@ -19,13 +19,13 @@ from scipy import stats
 from scipy.linalg import block_diag
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError
 from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.choice.auto import Choice
 from mixlab.laws.choice.blend import Blend, Resamples
 from mixlab.laws.choice.stack import FitStack
 from mixlab.laws.choice.transfer import TransferError
 from mixlab.laws.forms.points import Points
+from mixlab.laws.predictor import LEVEL, require_interval
 from mixlab.laws.result import FitResult
 from mixlab.objective import Objective
 
@@ -148,20 +148,17 @@ class Surface:
         mixture: ArrayLike | None,
         params: ArrayLike,
         tokens: ArrayLike,
-        level: float = 0.9,
+        level: float = LEVEL,
         kind: str = "prediction",
         target: str | None = None,
     ) -> tuple[Array, Array]:
         """See `Predictor.interval`; without bootstrap draws both ends of a confidence interval are the mean."""
         at = self._points(mixture, params, tokens)
-        if target is not None and target not in self.point.blends:
-            raise ConfigError(f"the surface has no target `{target}`", f"fitted: {', '.join(self.point.blends)}")
+        require_interval(kind, target, tuple(self.point.blends))
         weights = self.objective if target is None else {target: 1.0}
         if kind == "prediction":
             transfer = self.choice.objective if target is None else self.choice.transfer[target]
             return self._prediction_interval(at, weights, transfer, level)
-        if kind != "confidence":
-            raise ConfigError(f"an interval is `prediction` or `confidence`, but got `{kind}`")
         if self.bootstrap:
             return percentile_interval(self._draws(at, weights), level)
         mean = _weighted({name: self.point.blends[name].predict(at) for name in weights}, weights)

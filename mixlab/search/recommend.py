@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixlab.laws.bootstrap import percentile_interval
+from mixlab.laws.predictor import LEVEL
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs.table import Runs
@@ -23,7 +24,6 @@ from mixlab.search.recommendation import Recommendation
 
 OPTIMUM_DRAWS = 60
 OPTIMUM_TURNS = 3  # of a draw's search, which begins at the answer
-LEVEL = 0.9
 
 
 def recommend(

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
+from mixlab.laws.choice.auto import ADMITTED
 from mixlab.laws.forms.solution import Solution, Status
 from mixlab.laws.forms.solver import best_of, levenberg_marquardt
 from mixlab.tasks.curves import FORMS, Form
 
 # Rows weigh exp(-LATE u): the fit minds the runs of lowest loss, which are nearest to what it is for.
 LATE = 0.5
-NOISE = 0.02  # in accuracy, where the search for the scatter of the rows begins
+FIRST_SCATTER = 0.02  # in accuracy, where the search for the scatter of the rows begins
 ROUNDS = 8  # of fit and scatter in turn
 KEPT = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the runs, from the highest loss down, that validation fits
 MIN_FIT = 4  # runs
-ADMITTED = 2.0  # times the smallest error on unseen runs: forms up to here do about as well
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def fit_curve(form: Form, loss: Array, accuracy: Array, chance: float | None = N
     """
     centre, scale = float(loss.mean()), float(loss.std())
     problem = _Problem(form, (loss - centre) / scale, accuracy, chance)
-    theta, scatter = form.starts(float(accuracy.min())), NOISE
+    theta, scatter = form.starts(float(accuracy.min())), FIRST_SCATTER
     for _ in range(ROUNDS):
         solution = best_of(problem.solve(theta, scatter), 1)
         theta, before = solution.theta, scatter

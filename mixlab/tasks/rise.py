@@ -8,7 +8,7 @@ from scipy import stats
 from mixlab.arrays import Array
 from mixlab.errors import FitError
 
-MIN_ROWS = 5
+ROWS_OF_A_TREND = 5  # fewer cannot rise significantly
 SIGNIFICANT = 0.01
 LOW_ENDS = (0.25, 0.35, 0.5)  # shares of the rows, from the lowest loss up, on which accuracy must not fall
 CLEAR_OF_CHANCE = 2.0  # standard errors
@@ -21,8 +21,10 @@ def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None
         FitError: too few rows; accuracy at chance; no significant rise as the loss falls, or a fall at its low end.
     """
     instead = "predict the loss instead, or add runs of lower loss"
-    if len(loss) < MIN_ROWS:
-        raise FitError(f"`two-step` needs {MIN_ROWS} rows with `{target}` and its loss, but got {len(loss)}", instead)
+    if len(loss) < ROWS_OF_A_TREND:
+        raise FitError(
+            f"`two-step` needs {ROWS_OF_A_TREND} rows with `{target}` and its loss, but got {len(loss)}", instead
+        )
     order = np.argsort(loss)
     best, scores = order[: max(1, len(order) // 4)], f"{accuracy.min():.3f} to {accuracy.max():.3f}"
     # Neighbours in loss differ by noise alone, nearly: von Neumann's estimate of it.
@@ -44,7 +46,7 @@ def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None
             instead,
         )
     for share in LOW_ENDS:
-        low = order[: max(MIN_ROWS, round(share * len(order)))]
+        low = order[: max(ROWS_OF_A_TREND, round(share * len(order)))]
         fall = stats.kendalltau(loss[low], accuracy[low], alternative="greater")
         if fall.pvalue < SIGNIFICANT / len(LOW_ENDS):
             raise FitError(

@@ -11,11 +11,10 @@ import numpy as np
 from mixlab.arrays import Array
 from mixlab.errors import FitError
 from mixlab.laws.choice.rows import VARIES
+from mixlab.laws.predictor import Predictor
 from mixlab.runs.table import Runs
 from mixlab.tasks.accuracy import fit_curve
 from mixlab.tasks.curves import Sigmoid
-from mixlab.tasks.mean import TaskMean
-from mixlab.tasks.two_step import TwoStep
 
 FITTED = 0.8  # of the runs, by compute
 
@@ -43,13 +42,14 @@ class Trial:
         return asdict(self)
 
 
-def try_out(table: Runs, target: str, fit: Callable[[Runs], TwoStep | TaskMean]) -> Trial | None:
+def try_out(table: Runs, target: str, fit: Callable[[Runs], Predictor], chance: float | None = None) -> Trial | None:
     """Predict the fifth of the runs with most compute from the others; None where those cannot carry it.
 
     Args:
         table: runs; those that stand on both sides of the cut count as predicted, beyond what was fitted.
         target: the accuracy column.
-        fit: from runs to a chain.
+        fit: from runs to what predicts the column.
+        chance: the accuracy of guessing, where it is known: the floor of the baselines.
     """
     flops, accuracy = table.flops(), table.column(target)
     runs, index = np.unique(table.run_ids.astype(str), return_inverse=True)
@@ -78,9 +78,7 @@ def try_out(table: Runs, target: str, fit: Callable[[Runs], TwoStep | TaskMean])
         flops=float(cut),
         error=error(chain.predict(mixture, params, tokens)),
         coverage_90=float(np.mean((low <= observed) & (observed <= high))),
-        baselines={
-            name: error(guess) for name, guess in without_loss(small, target, large.flops(), chain.chance).items()
-        },
+        baselines={name: error(guess) for name, guess in without_loss(small, target, large.flops(), chance).items()},
     )
 
 

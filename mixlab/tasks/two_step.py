@@ -19,6 +19,7 @@ from mixlab.arrays import Array
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.bootstrap import parameter_intervals, percentile_interval
 from mixlab.laws.fit_surface import fit_surface
+from mixlab.laws.predictor import LEVEL, require_interval
 from mixlab.laws.result import FitResult
 from mixlab.laws.surface import Surface
 from mixlab.runs.table import Runs
@@ -27,7 +28,6 @@ from mixlab.tasks.rise import binomial, require_rise
 
 NAME = "two-step"
 DRAWS = 4000  # through both steps, behind an interval
-LEVEL = 0.9
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,12 @@ class TwoStep:
         mixture: ArrayLike | None,
         params: ArrayLike,
         tokens: ArrayLike,
-        level: float = 0.9,
+        level: float = LEVEL,
         kind: str = "prediction",
         target: str | None = None,
     ) -> tuple[Array, Array]:
         """See `Predictor.interval`; both steps err, and a mean of many runs has no scatter around the curve."""
-        if target not in (None, self.target):
-            raise ConfigError(f"no accuracy `{target}` was fitted", f"fitted: {self.target}")
+        require_interval(kind, target, (self.target,))
         draws = self.draws(mixture, params, tokens, kind)
         return percentile_interval(draws, level, self.predict(mixture, params, tokens))
 
@@ -123,7 +122,7 @@ class TwoStep:
         low, high = self.surface.interval(mixture, params, tokens, LEVEL, kind)
         # Errors of a predicted loss are symmetric in its logarithm.
         width = np.log(high / low) / (2 * stats.norm.ppf(0.5 + LEVEL / 2))
-        of_loss, of_run = np.random.default_rng((self.seed, 17)).standard_normal((2, DRAWS, 1))
+        of_loss, of_run = luck(self.seed)
         losses = loss * np.exp(width * of_loss)
         accuracy = np.empty_like(losses)
         forms = len(self.resamples)
@@ -132,6 +131,11 @@ class TwoStep:
         if kind == "prediction":
             accuracy += of_run * np.sqrt(self.scatter**2 + binomial(accuracy, self.items))
         return np.clip(accuracy, 0.0, 1.0)
+
+
+def luck(seed: int) -> Array:
+    """What each draw of a loss and of a run's scatter comes to, in standard deviations: shape (2, DRAWS, 1)."""
+    return np.random.default_rng((seed, 17)).standard_normal((2, DRAWS, 1))
 
 
 def fit_two_step(

@@ -16,7 +16,7 @@ from mixlab.arrays import Array
 from mixlab.laws.forms.parametric import LOG_AMPLITUDE_BOX, LOG_FLOOR_BOX, ParametricLaw
 from mixlab.laws.forms.points import Observations, Points
 
-GRID = np.geomspace(0.05, 2.0, 16)  # exponents to start from: published ones lie between .08 and .5
+EXPONENT_GRID = np.geomspace(0.05, 2.0, 16)  # exponents to start from: published ones lie between .08 and .5
 KEPT_STARTS = 6
 EXPONENT_BOX = (0.005, 5.0)  # at the lower end a term hardly changes over ten decades, at the upper it is a step
 RIDGE = 1e-9  # relative, for exponents so close to each other that their terms are one
@@ -72,7 +72,7 @@ def grid_starts(rows: Observations) -> Array:
     positive number, which the solver can leave.
     """
     loss, x, y = rows.loss, rows.x, rows.y
-    alpha, beta = (grid.ravel() for grid in np.meshgrid(GRID, GRID, indexing="ij"))
+    alpha, beta = (grid.ravel() for grid in np.meshgrid(EXPONENT_GRID, EXPONENT_GRID, indexing="ij"))
     design = np.stack([np.ones((len(alpha), len(x))), np.exp(-np.outer(alpha, x)), np.exp(-np.outer(beta, y))], axis=-1)
     design = design / loss[None, :, None]
     normal = np.einsum("snp,snq->spq", design, design)

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from mixlab.errors import ConfigError, FitError, MixlabError, RunTableError
+from mixlab.laws.predictor import Predictor
 from mixlab.runs.table import Runs
 from mixlab.tasks.accuracy import fit_curve, rank_forms
 from mixlab.tasks.curves import FORMS, Exponential, Form, Sigmoid
 from mixlab.tasks.mean import Plateau, fit_tasks
 from mixlab.tasks.trial import try_out, without_loss
-from mixlab.tasks.two_step import fit_two_step
+from mixlab.tasks.two_step import TwoStep, fit_two_step
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT.parent / "shared" / "reference"
@@ -191,6 +192,57 @@ def test_several_tasks_are_averaged_and_an_unlearnt_one_stays() -> None:
     assert high - low == pytest.approx((one[1] - one[0]) / 2 + 2 * 1.645 * coin.scatter / 2, rel=0.2)
     with pytest.raises(FitError, match="none of 1 benchmarks rises"):
         fit_tasks(table, ["acc.coin"], law="chinchilla", bootstrap=0)
+
+
+def test_a_mean_of_tasks_and_a_plateau_answer_as_every_predictor_does() -> None:
+    table = planted(0, 0.005)
+    both = fit_tasks(table, ["acc.quiz", "acc.coin"], law="chinchilla", bootstrap=20)
+    chain, coin = both.parts
+    at = (None, np.array([1e9, 3e9, 1e10]), 1e11)
+    for one in (both, chain, coin):
+        predictor: Predictor = one
+        assert all(hasattr(one, name) for name in ("law", "domains", "rows", "warnings"))
+        assert predictor.rows == 30
+        assert predictor.with_supply(np.array([1e9])).predict(*at) == pytest.approx(predictor.predict(*at))
+        low, high = predictor.interval(*at)
+        sure = predictor.interval(*at, kind="confidence")
+        half = predictor.interval(*at, level=0.5)
+        mean = predictor.predict(*at)
+        assert mean.shape == low.shape == high.shape == (3,)
+        assert np.all((low <= mean) & (mean <= high))
+        assert np.all(sure[1] - sure[0] < high - low)
+        assert np.all(half[1] - half[0] < high - low)
+        with pytest.raises(ConfigError, match="an interval is `prediction` or `confidence`, but got `certain`"):
+            predictor.interval(*at, kind="certain")
+        with pytest.raises(ConfigError, match=r"no target `acc\.quizz` was fitted") as error:
+            predictor.interval(*at, target="acc.quizz")
+        assert "acc." in (error.value.hint or "")
+    assert set(both.predict_targets(*at)) == {"acc.quiz", "acc.coin"}
+    for part in (chain, coin):
+        assert both.predict_targets(*at)[part.target] == pytest.approx(part.predict(*at))
+        assert np.array_equal(both.interval(*at, target=part.target), part.interval(*at))
+    assert np.array_equal(*coin.interval(*at, kind="confidence"))
+
+
+def test_a_plateau_answers_for_every_mixture() -> None:
+    frame = planted(0, 0.005).frame
+    share = np.random.default_rng(0).random(len(frame))
+    table = Runs.from_frame(frame.assign(**{"mix.a": share, "mix.b": 1 - share}))
+    coin = fit_tasks(table, ["acc.quiz", "acc.coin"], law="effective-data", bootstrap=0).parts[1]
+    assert isinstance(coin, Plateau)
+    assert coin.predict([[0.2, 0.8], [0.5, 0.5]], 1e9, 1e11) == pytest.approx([coin.accuracy] * 2)
+
+
+def test_the_chance_level_is_the_floor_of_the_baselines_of_a_trial() -> None:
+    def fit(table: Runs) -> TwoStep:
+        return fit_two_step(table, "acc.quiz", law="chinchilla", bootstrap=20)
+
+    small = planted(0, 0.005)
+    free, held = (try_out(small, "acc.quiz", fit, chance) for chance in (None, 0.05))
+    assert free is not None
+    assert held is not None
+    assert free.baselines["sigmoid-in-flops"] != held.baselines["sigmoid-in-flops"]
+    assert free.error == held.error
 
 
 @pytest.fixture(scope="module")
