@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from mixlab.commands.options import json_option, print_json, say
-from mixlab.corpus.signals.scores import write_scores
+from mixlab.corpus.signals.scores import SCORES_FILE, write_scores
 from mixlab.study.folder import StudyFolder
 from mixlab.units import format_quantity, format_seconds
 from proxies.scoring import best_checkpoint, score_study
@@ -56,7 +56,7 @@ def score(
     path = checkpoint or best_checkpoint(folder.checkpoints)
     start = time.perf_counter()
     found = score_study(folder, path, domains, max_tokens)
-    target = out or folder.root / "classify" / "scores.parquet"
+    target = out or folder.classification / SCORES_FILE
     write_scores(target, found.ids, found.columns)
     count, seconds = len(found.ids), time.perf_counter() - start
     say(f"scored {count:,} documents, {format_quantity(found.characters)} characters, in {format_seconds(seconds)}")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.corpus.read.texts import DomainTexts, domain_texts, read
+from mixlab.corpus.read.texts import read, study_texts
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, load_tokenizer
-from mixlab.errors import ConfigError, CorpusError, did_you_mean
+from mixlab.errors import CorpusError
 from mixlab.runs.flops import training_flops
 from mixlab.study.folder import StudyFolder
 from proxies.backend.choice import choose_backend, make_engine
@@ -62,7 +62,7 @@ def score_study(folder: StudyFolder, checkpoint: Path, domains: Sequence[str], m
 
     def texts() -> Iterator[str]:
         nonlocal characters
-        for doc in read(_sources(folder, domains)):
+        for doc in read(study_texts(folder, domains)):
             ids.append(doc.id)
             characters += len(doc.text)
             yield doc.text
@@ -92,11 +92,3 @@ def best_checkpoint(folder: Path) -> Path:
         return training_flops(spec.shape, spec.tokens[-1]), -max(spec.mixture.values())
 
     return max(found, key=rank)
-
-
-def _sources(folder: StudyFolder, domains: Sequence[str]) -> list[DomainTexts]:
-    known = folder.config.domains
-    for name in domains:
-        if name not in known:
-            raise ConfigError(f"there is no domain `{name}` in {folder.config_file}", did_you_mean(name, known))
-    return [domain_texts(name, known[name], folder.root) for name in domains or known]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +16,11 @@ from mixlab.study.new import new_study
 class ManyFiles(click.Command):
     """A command whose option `--from` takes all that follows it, up to the next option."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_repeated(args, "--from")))
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+        parser.parse_args = lambda args: parse(list(_repeated(args, "--from")))  # type: ignore[method-assign]
+        return parser
 
 
 def _repeated(arguments: Sequence[str], option: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ from mixlab.corpus.prepare.tally import Cleaning, read_cleaning
 from mixlab.corpus.prepare.worker import Build
 from mixlab.corpus.read.sources import Source, expand
 from mixlab.corpus.tokenizer import tokenizer_path
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, WriteError
 from mixlab.files import write_json
 from mixlab.study.config import StudyConfig
 from mixlab.study.folder import StudyFolder
@@ -91,6 +91,7 @@ def prepare_corpus(
 
     Raises:
         CorpusError: on text that cannot be read, a split with an empty side, or a damaged shard.
+        WriteError: when the disk is full or the folder cannot be written.
     """
     start = time.perf_counter()
     config = _with_bad_rows(folder.config, on_bad_row)
@@ -108,7 +109,7 @@ def prepare_corpus(
         raise CorpusError(f"another prepare is running in {folder.root}", "wait until it has finished") from None
     except OSError as error:
         hint = "free space or permit writing there, then run the same command"
-        raise CorpusError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
+        raise WriteError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
     return Prepared(folder.corpus, inventory, built, time.perf_counter() - start)
 
 
