@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from mixlab.commands.options import json_option, print_json, say
 from mixlab.commands.prepare_tables import sample_lines, show_corpus
-from mixlab.corpus.clean.documents import SAMPLES
+from mixlab.corpus.clean.cleaned import SAMPLES
 from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.study.folder import StudyFolder
 from mixlab.units import format_quantity, format_seconds

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mixlab.corpus.clean.documents import SAMPLES
+from mixlab.corpus.clean.cleaned import SAMPLES
 from mixlab.corpus.inventory import INVENTORY_FILE, Inventory
 from mixlab.corpus.parallel import WorkerLostError
 from mixlab.corpus.prepare.build import build_corpus
