@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixlab.corpus.read.texts import DomainTexts, domain_texts, read
-from mixlab.corpus.signals.scores import write_scores
+from mixlab.corpus.read.texts import read, study_texts
+from mixlab.corpus.signals.scores import SCORES_FILE, write_scores
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, load_tokenizer
-from mixlab.errors import ConfigError, CorpusError, did_you_mean
+from mixlab.errors import CorpusError
 from mixlab.runs.flops import training_flops
 from mixlab.shown import Shown
 from mixlab.study.folder import StudyFolder
@@ -99,7 +99,7 @@ def score_study(
     """
     started = time.perf_counter()
     checkpoint = checkpoint or best_checkpoint(folder.checkpoints)
-    path = path or folder.root / "classify" / "scores.parquet"
+    path = path or folder.classification / SCORES_FILE
     parameters, spec = load_model(checkpoint)
     tokenizer = load_tokenizer(folder.corpus / TOKENIZER_FILE)
     if spec.shape.vocab_size != tokenizer.vocab_size:
@@ -115,7 +115,7 @@ def score_study(
 
     def texts() -> Iterator[str]:
         nonlocal characters
-        for doc in read(_sources(folder, domains)):
+        for doc in read(study_texts(folder, domains)):
             ids.append(doc.id)
             characters += len(doc.text)
             yield doc.text
@@ -146,11 +146,3 @@ def best_checkpoint(folder: Path) -> Path:
         return training_flops(spec.shape, spec.tokens[-1]), -max(spec.mixture.values())
 
     return max(found, key=rank)
-
-
-def _sources(folder: StudyFolder, domains: Sequence[str]) -> list[DomainTexts]:
-    known = folder.config.domains
-    for name in domains:
-        if name not in known:
-            raise ConfigError(f"there is no domain `{name}` in {folder.config_file}", did_you_mean(name, known))
-    return [domain_texts(name, known[name], folder.root) for name in domains or known]

@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 
 from mixlab.cli import COMMANDS, app
-from mixlab.commands.init import repeat_from
 from mixlab.commands.options import LawType
 
 ROOT = Path(__file__).parent.parent
@@ -178,9 +177,7 @@ def test_commands_and_options_in_the_documents_exist(page: Path) -> None:
         command = command_called(name)
         context = click.Context(command, info_name=name)
         try:
-            given, rest, _ = command.make_parser(context).parse_args(
-                list(repeat_from(words)) if name == "init" else list(words)
-            )
+            given, rest, _ = command.make_parser(context).parse_args(list(words))
         except click.UsageError as error:
             pytest.fail(f"{where}: {error.format_message()}")
         assert not rest, where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,11 +16,14 @@ from mixlab.study.new import new_study
 class ManyFiles(click.Command):
     """A command whose option `--from` takes all that follows it, up to the next option."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(repeat_from(args)))
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+        parser.parse_args = lambda args: parse(list(_repeat_from(args)))  # type: ignore[method-assign]
+        return parser
 
 
-def repeat_from(arguments: Sequence[str]) -> Iterator[str]:
+def _repeat_from(arguments: Sequence[str]) -> Iterator[str]:
     """`--from a b` -> `--from a --from b`."""
     inside = False
     for argument, before in zip(arguments, ["", *arguments], strict=False):

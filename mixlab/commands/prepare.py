@@ -12,7 +12,7 @@ from rich.console import Console
 
 import mixlab
 from mixlab.commands.options import json_option, print_json, say
-from mixlab.corpus.clean.documents import SAMPLES
+from mixlab.corpus.clean.cleaned import SAMPLES
 from mixlab.units import format_quantity, format_seconds
 
 

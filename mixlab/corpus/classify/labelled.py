@@ -16,7 +16,8 @@ from mixlab.corpus.learn.calibrate import expected_calibration_error
 from mixlab.corpus.learn.contracts import Classifier, checked_probabilities
 from mixlab.corpus.learn.library import library
 from mixlab.corpus.learn.linear import LinearModel, Selection, fit_linear, train_linear
-from mixlab.corpus.read.readers import document, no_field, records
+from mixlab.corpus.read.documents import document
+from mixlab.corpus.read.readers import no_field, records
 from mixlab.errors import CorpusError
 
 FEWEST = 5

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mixlab.corpus.classify.cut import DROPPED, Cut
 from mixlab.corpus.classify.tag import Tags
-from mixlab.corpus.read.readers import ID_STEM
+from mixlab.corpus.read.documents import ID_STEM
 from mixlab.corpus.read.texts import DomainTexts, read_records, record_id
 from mixlab.corpus.shards import slug
 from mixlab.errors import ConfigError, CorpusError, WriteError

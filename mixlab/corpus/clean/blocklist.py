@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.clean.documents import URL
+from mixlab.corpus.clean.cleaned import URL
 from mixlab.corpus.clean.hashes import HashSet
 from mixlab.corpus.clean.step import Part, Step, StepSettings
-from mixlab.corpus.clean.words import Block, phrase_hash
+from mixlab.corpus.clean.words import TextArrays, phrase_hash
 from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError
 from mixlab.study.cleaning import UrlsConfig, WordsConfig
@@ -43,17 +43,17 @@ class BlockedWords(Step):
         return cls(config, settings.base_dir) if config else None
 
     def apply(self, part: Part) -> None:
-        part.drop("words", self.broken(part.block))
+        part.drop("words", self.broken(part.arrays))
 
-    def broken(self, block: Block) -> NDArray[np.bool_]:
+    def broken(self, arrays: TextArrays) -> NDArray[np.bool_]:
         """Documents that hold too many of them, shape (count,)."""
-        hits = np.zeros(block.count)
+        hits = np.zeros(arrays.count)
         for length, listed in self._sets.items():
-            hashes, first = block.sequences(length)
+            hashes, first = arrays.sequences(length)
             found, _ = listed.find(hashes)
-            hits += block.per_document(block.terms.documents[first[found]])
-        terms = np.maximum(block.per_document(block.terms.documents), 1)
-        broken = np.zeros(block.count, dtype=bool)
+            hits += arrays.per_document(arrays.terms.documents[first[found]])
+        terms = np.maximum(arrays.per_document(arrays.terms.documents), 1)
+        broken = np.zeros(arrays.count, dtype=bool)
         if self._config.max_share is not None:
             broken |= hits / terms > self._config.max_share
         if self._config.max_count is not None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixlab.corpus.clean.blocklist import BlockedUrls, BlockedWords
+from mixlab.corpus.clean.cleaned import SAMPLE_CHARACTERS, Cleaned, chunks, key_of
 from mixlab.corpus.clean.contamination import Decontamination
-from mixlab.corpus.clean.documents import SAMPLE_CHARACTERS, Cleaned, chunks, key_of
 from mixlab.corpus.clean.language import Languages
 from mixlab.corpus.clean.lines import Boilerplate
 from mixlab.corpus.clean.near import NearSignatures

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mixlab.corpus.clean.hashes import HashSet
 from mixlab.corpus.clean.step import Part, Step, StepSettings
-from mixlab.corpus.clean.words import U64, Block
+from mixlab.corpus.clean.words import U64, TextArrays
 from mixlab.corpus.read.readers import no_field, records
 from mixlab.corpus.read.sources import expand
 from mixlab.errors import CorpusError
@@ -35,7 +35,7 @@ class Decontamination(Step):
         return cls(_benchmarks(config, settings.base_dir)) if config else None
 
     def apply(self, part: Part) -> None:
-        found = self._benchmarks.find(part.block)
+        found = self._benchmarks.find(part.arrays)
         for number, name in enumerate(self._benchmarks.names):
             part.drop(f"benchmark {name}", found == number)
 
@@ -53,7 +53,7 @@ class Benchmarks:
         found: dict[int, dict[int, int]] = {}
         for number, source in enumerate(sources):
             texts = list(_texts(source.name, config))
-            for length, hashes in _sequences(Block(texts), config):
+            for length, hashes in _sequences(TextArrays(texts), config):
                 # An item of two benchmarks counts for the first.
                 known = found.setdefault(length, {})
                 for value in hashes.tolist():
@@ -63,13 +63,13 @@ class Benchmarks:
             listed = HashSet(np.fromiter(known, dtype=np.uint64, count=len(known)))
             self._sets[length] = listed, np.array([known[int(value)] for value in listed.hashes])
 
-    def find(self, block: Block) -> NDArray[np.int64]:
+    def find(self, arrays: TextArrays) -> NDArray[np.int64]:
         """The number of the benchmark that each document shares a sequence with, or -1; shape (count,)."""
-        benchmark = np.full(block.count, -1, dtype=np.int64)
+        benchmark = np.full(arrays.count, -1, dtype=np.int64)
         for length, (hashes, numbers) in self._sets.items():
-            sequences, first = block.sequences(length)
+            sequences, first = arrays.sequences(length)
             where, which = hashes.find(sequences)
-            benchmark[block.terms.documents[first[where]]] = numbers[which]
+            benchmark[arrays.terms.documents[first[where]]] = numbers[which]
         return benchmark
 
 
@@ -79,12 +79,12 @@ def _benchmarks(config: BenchmarksConfig, base_dir: Path) -> Benchmarks:
     return Benchmarks(config, base_dir)
 
 
-def _sequences(block: Block, config: BenchmarksConfig) -> Iterator[tuple[int, U64]]:
-    yield config.words, np.unique(block.sequences(config.words)[0])
-    counts = block.per_document(block.terms.documents)
+def _sequences(arrays: TextArrays, config: BenchmarksConfig) -> Iterator[tuple[int, U64]]:
+    yield config.words, np.unique(arrays.sequences(config.words)[0])
+    counts = arrays.per_document(arrays.terms.documents)
     for length in range(config.min_words, config.words):
-        hashes, first = block.sequences(length)
-        whole = hashes[counts[block.terms.documents[first]] == length]
+        hashes, first = arrays.sequences(length)
+        whole = hashes[counts[arrays.terms.documents[first]] == length]
         if len(whole):
             yield length, np.unique(whole)
 

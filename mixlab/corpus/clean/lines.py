@@ -13,11 +13,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.clean.documents import chunks, key_of
+from mixlab.corpus.clean.cleaned import chunks, key_of
 from mixlab.corpus.clean.hashes import HashSet
 from mixlab.corpus.clean.normalise import normalise
 from mixlab.corpus.clean.step import Part, Step, StepSettings
-from mixlab.corpus.clean.words import U64, Block, Index
+from mixlab.corpus.clean.words import U64, Index, TextArrays
 from mixlab.study.cleaning import CleaningConfig
 
 _BUCKET_BITS = 24
@@ -40,7 +40,7 @@ class Boilerplate(Step):
     def apply(self, part: Part) -> None:
         texts = part.texts
         empty = np.zeros(len(part), dtype=bool)
-        for place, numbers in boilerplate(part.block, self._listed, self._min_characters).items():
+        for place, numbers in boilerplate(part.arrays, self._listed, self._min_characters).items():
             text, taken = without_lines(texts[place], numbers)
             part.change(place, text)
             part.note("lines", len(taken), taken)
@@ -50,16 +50,16 @@ class Boilerplate(Step):
 
 @dataclass(frozen=True)
 class LineKeys:
-    """The different lines of a block's documents: hash and document of each, shape (m,)."""
+    """The different lines of documents: hash and document of each, shape (m,)."""
 
     hashes: U64
     documents: Index
 
 
-def line_keys(block: Block, min_characters: int) -> LineKeys:
+def line_keys(arrays: TextArrays, min_characters: int) -> LineKeys:
     """Every line of at least `min_characters`, once a document."""
-    lines = block.lines.pick(block.lines.lengths >= min_characters)
-    hashes = block.hashes(lines)
+    lines = arrays.lines.pick(arrays.lines.lengths >= min_characters)
+    hashes = arrays.hashes(lines)
     order = np.lexsort((hashes, lines.documents))
     hashes, documents = hashes[order], lines.documents[order]
     new = np.ones(len(hashes), dtype=bool)
@@ -73,11 +73,11 @@ def document_lines(config: CleaningConfig, texts: Sequence[str]) -> Iterator[tup
     for start, end in chunks(texts):
         plain = [normalise(text) for text in texts[start:end]] if config.normalise else list(texts[start:end])
         keys = np.array([key_of(text) for text in plain], dtype=np.uint64)
-        yield keys, line_keys(Block(plain), config.lines.min_characters)
+        yield keys, line_keys(TextArrays(plain), config.lines.min_characters)
 
 
 def frequent(read: Callable[[], Iterator[U64]], limit: int) -> U64:
-    """The hashes that stand in more than `limit` documents.
+    """The hashes of lines that more than `limit` documents have.
 
     `read` is called twice and gives the lines of every block (each line once a document): the first time lines are
     counted by the upper 24 bits of their hash, the second time one by one where such a count passes the limit.
@@ -99,13 +99,13 @@ def _bucket(hashes: U64) -> Index:
     return (hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
 
-def boilerplate(block: Block, listed: HashSet, min_characters: int) -> dict[int, NDArray[np.int64]]:
+def boilerplate(arrays: TextArrays, listed: HashSet, min_characters: int) -> dict[int, NDArray[np.int64]]:
     """Document -> the numbers of its lines (from 0) that are listed."""
-    lines = block.lines.pick(block.lines.lengths >= min_characters)
-    found, _ = listed.find(block.hashes(lines))
+    lines = arrays.lines.pick(arrays.lines.lengths >= min_characters)
+    found, _ = listed.find(arrays.hashes(lines))
     documents = lines.documents[found]
-    number = np.searchsorted(block.newlines, lines.starts[found])
-    number -= np.searchsorted(block.newlines, block.bounds[documents])
+    number = np.searchsorted(arrays.newlines, lines.starts[found])
+    number -= np.searchsorted(arrays.newlines, arrays.bounds[documents])
     return {int(each): number[documents == each] for each in np.unique(documents)}
 
 

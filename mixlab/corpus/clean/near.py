@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.step import Part, Step, StepSettings
-from mixlab.corpus.clean.words import U64, Block, Index, mix
+from mixlab.corpus.clean.words import U64, Index, TextArrays, mix
 
 HASHES = 150
 # A document is compared with so many before it in its bucket, and with the bucket's first.
@@ -35,7 +35,7 @@ class NearSignatures(Step):
         return cls(settings.config.near.words) if settings.config.near else None
 
     def apply(self, part: Part) -> None:
-        part.set_signatures(signatures(part.block, self._words), _EMPTY)
+        part.set_signatures(signatures(part.arrays, self._words), _EMPTY)
 
 
 @cache
@@ -45,13 +45,13 @@ def _permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     return multipliers, (values[HASHES:] >> np.uint64(32)).astype(np.uint32)
 
 
-def signatures(block: Block, words: int) -> Signatures:
+def signatures(arrays: TextArrays, words: int) -> Signatures:
     """MinHash signatures over the sets of runs of `words` terms, shape (count, HASHES).
 
     A shorter document is one shingle; one without a term has a signature that is like no other's.
     """
-    hashes, documents = _shingles(block, words)
-    signed = np.full((block.count, HASHES), _EMPTY, dtype=np.uint32)
+    hashes, documents = _shingles(arrays, words)
+    signed = np.full((arrays.count, HASHES), _EMPTY, dtype=np.uint32)
     if not len(hashes):
         return signed
     starts = np.flatnonzero(np.diff(documents, prepend=-1))
@@ -65,14 +65,14 @@ def signatures(block: Block, words: int) -> Signatures:
     return signed
 
 
-def _shingles(block: Block, words: int) -> tuple[U64, Index]:
-    hashes, first = block.sequences(words)
-    documents = block.terms.documents[first]
-    counts = block.per_document(block.terms.documents)
+def _shingles(arrays: TextArrays, words: int) -> tuple[U64, Index]:
+    hashes, first = arrays.sequences(words)
+    documents = arrays.terms.documents[first]
+    counts = arrays.per_document(arrays.terms.documents)
     for length in range(1, words):
         if (counts == length).any():
-            whole, first = block.sequences(length)
-            owner = block.terms.documents[first]
+            whole, first = arrays.sequences(length)
+            owner = arrays.terms.documents[first]
             chosen = counts[owner] == length
             hashes = np.concatenate([hashes, whole[chosen]])
             documents = np.concatenate([documents, owner[chosen]])

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Self
 
-from mixlab.corpus.clean.documents import EMPTY
+from mixlab.corpus.clean.cleaned import EMPTY
 from mixlab.corpus.clean.step import Part, Step, StepSettings
 
 # The tab and the newline stay, and so do the joiners U+200C and U+200D, which Persian, Indic scripts and emoji need.

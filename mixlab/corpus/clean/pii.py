@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.clean.step import Part, Step, StepSettings
-from mixlab.corpus.clean.words import Block
+from mixlab.corpus.clean.words import TextArrays
 
 _EMAIL_HINT = re.compile(r"@[A-Za-z0-9-]+\.[A-Za-z]")
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
@@ -40,7 +40,7 @@ class MaskPii(Step):
         return cls(settings.config.pii) if settings.config.pii else None
 
     def apply(self, part: Part) -> None:
-        worth = may_hold(part.block)
+        worth = may_hold(part.arrays)
         for place, text in enumerate(part.texts):
             kinds = [kind for kind in self._kinds if worth[kind][place]]
             if kinds and not part.is_dropped(place):
@@ -57,9 +57,9 @@ class MaskPii(Step):
             part.change(place, masked)
 
 
-def may_hold(block: Block) -> dict[str, NDArray[np.bool_]]:
+def may_hold(arrays: TextArrays) -> dict[str, NDArray[np.bool_]]:
     """By kind, the documents that a search is worth while in, shape (count,): all that hold one, and some others."""
-    codes = block.codes
+    codes = arrays.codes
     digit = (codes >= ord("0")) & (codes <= ord("9"))
     inner = np.concatenate([digit, np.zeros(8, dtype=bool)])
     size = len(codes)
@@ -70,13 +70,13 @@ def may_hold(block: Block) -> dict[str, NDArray[np.bool_]]:
     plus = (codes == ord("+")) & after[1]
 
     def count(found: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return block.per_document(block.documents_at(np.flatnonzero(found)))
+        return arrays.per_document(arrays.documents_at(np.flatnonzero(found)))
 
-    colons = np.array(["::" in text or text.count(":") >= 7 for text in block.lowered], dtype=bool)
+    colons = np.array(["::" in text or text.count(":") >= 7 for text in arrays.lowered], dtype=bool)
     return {
-        "email": np.array(["@" in text for text in block.lowered], dtype=bool) | block.cut,
-        "ip": (count(dotted) >= 3) | colons | block.cut,
-        "phone": (count(tail) > 0) | (count(plus) > 0) | block.cut,
+        "email": np.array(["@" in text for text in arrays.lowered], dtype=bool) | arrays.cut,
+        "ip": (count(dotted) >= 3) | colons | arrays.cut,
+        "phone": (count(tail) > 0) | (count(plus) > 0) | arrays.cut,
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.clean.words import U64, Block, Index, Spans, mix
+from mixlab.corpus.clean.words import U64, Index, Spans, TextArrays, mix
 
 Share = NDArray[np.float64]
 
@@ -23,31 +23,33 @@ class Repeats:
     characters: Share
 
 
-def repeats(block: Block, spans: Spans) -> Repeats:
+def repeats(arrays: TextArrays, spans: Spans) -> Repeats:
     """The copies among `spans` (lines or paragraphs), by document."""
-    keys = _in_document(block.hashes(spans), spans.documents)
+    keys = _in_document(arrays.hashes(spans), spans.documents)
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     copy = np.zeros(len(keys), dtype=bool)
     copy[order[1:]] = ordered[1:] == ordered[:-1]
     lengths = spans.lengths
-    counts, sizes = block.per_document(spans.documents), block.per_document(spans.documents, lengths)
+    counts, sizes = arrays.per_document(spans.documents), arrays.per_document(spans.documents, lengths)
     copies = spans.documents[copy]
-    return Repeats(_share(block.per_document(copies), counts), _share(block.per_document(copies, lengths[copy]), sizes))
+    return Repeats(
+        _share(arrays.per_document(copies), counts), _share(arrays.per_document(copies, lengths[copy]), sizes)
+    )
 
 
 class Sequences:
-    """The runs of `length` terms of a block, grouped by document and content.
+    """The runs of `length` terms in the texts, grouped by document and content.
 
     Args:
         shorter: the runs of a smaller length. A sequence that comes again does so with its beginning, so that only
             those need to be looked at that start where a shorter one is repeated.
     """
 
-    def __init__(self, block: Block, length: int, shorter: Sequences | None = None) -> None:
-        self._block, self._length = block, length
-        hashes, first = block.sequences(length, shorter._repeated() if shorter is not None else None)
-        documents = block.terms.documents[first]
+    def __init__(self, arrays: TextArrays, length: int, shorter: Sequences | None = None) -> None:
+        self._arrays, self._length = arrays, length
+        hashes, first = arrays.sequences(length, shorter._repeated() if shorter is not None else None)
+        documents = arrays.terms.documents[first]
         # One sort of (hash, position) packed into a word is several times faster than an argsort. About one in 2^40
         # pairs of different sequences shares the bits that are left for the hash.
         bits = max(len(first).bit_length(), 1)
@@ -68,41 +70,41 @@ class Sequences:
 
     def top_share(self) -> Share:
         """Share of each document's term characters in its most frequent sequence, 0 where none comes twice."""
-        block = self._block
+        arrays = self._arrays
         group = np.flatnonzero(self._new)
         counts = np.diff(np.append(group, len(self._new)))
         term = self._first[group]
-        sums = _term_characters(block)
+        sums = _term_characters(arrays)
         characters = counts * (sums[term + self._length] - sums[term])
-        top = np.zeros(block.count)
-        documents = block.terms.documents[term]
+        top = np.zeros(arrays.count)
+        documents = arrays.terms.documents[term]
         # The most frequent one, and of several the longest.
         order = np.lexsort((characters, counts, documents))
         top[documents[order]] = characters[order]
-        return _share(top, _term_totals(block))
+        return _share(top, _term_totals(arrays))
 
     def duplicate_share(self) -> Share:
-        """Share of each document's term characters inside sequences that stand earlier in it, overlaps counted once."""
-        block = self._block
+        """Share of each document's term characters inside sequences that occur earlier in it, overlaps counted once."""
+        arrays = self._arrays
         copies = self._first[~self._new]
-        edges = np.zeros(len(block.terms) + 1, dtype=np.int32)
+        edges = np.zeros(len(arrays.terms) + 1, dtype=np.int32)
         edges[copies] += 1
         np.subtract.at(edges, copies + self._length, 1)
         covered = np.cumsum(edges[:-1]) > 0
-        terms = block.terms.pick(covered)
-        return _share(block.per_document(terms.documents, terms.lengths), _term_totals(block))
+        terms = arrays.terms.pick(covered)
+        return _share(arrays.per_document(terms.documents, terms.lengths), _term_totals(arrays))
 
 
 def _in_document(hashes: U64, documents: Index) -> U64:
     return mix(hashes + documents.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
 
 
-def _term_characters(block: Block) -> Index:
-    return np.concatenate([[0], np.cumsum(block.terms.lengths)])
+def _term_characters(arrays: TextArrays) -> Index:
+    return np.concatenate([[0], np.cumsum(arrays.terms.lengths)])
 
 
-def _term_totals(block: Block) -> Share:
-    return block.per_document(block.terms.documents, block.terms.lengths)
+def _term_totals(arrays: TextArrays) -> Share:
+    return arrays.per_document(arrays.terms.documents, arrays.terms.lengths)
 
 
 def _share(part: Share, whole: Share) -> Share:

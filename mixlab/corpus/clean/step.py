@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.corpus.clean.documents import Cleaned, Edit
-from mixlab.corpus.clean.words import U64, Block
+from mixlab.corpus.clean.cleaned import Cleaned, Edit
+from mixlab.corpus.clean.words import U64, TextArrays
 from mixlab.study.cleaning import CleaningConfig
 
 
@@ -61,7 +61,7 @@ class Part:
         self._cleaned = cleaned
         self._urls = urls
         self._numbers = [number for number in range(start, end) if cleaned.drops[number] is None]
-        self._block: Block | None = None
+        self._arrays: TextArrays | None = None
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -79,11 +79,11 @@ class Part:
         return [self._cleaned.languages[number] for number in self._numbers]
 
     @property
-    def block(self) -> Block:
+    def arrays(self) -> TextArrays:
         """The texts as arrays, made once and again after texts were changed."""
-        if self._block is None:
-            self._block = Block(self.texts)
-        return self._block
+        if self._arrays is None:
+            self._arrays = TextArrays(self.texts)
+        return self._arrays
 
     def is_dropped(self, place: int) -> bool:
         return self._cleaned.drops[self._numbers[place]] is not None
@@ -97,7 +97,7 @@ class Part:
     def change(self, place: int, text: str) -> None:
         """Put `text` in a document's place."""
         self._cleaned.texts[self._numbers[place]] = text
-        self._block = None
+        self._arrays = None
 
     def note(self, kind: str, count: int, samples: Sequence[str]) -> None:
         """Count a change of a document: what kind, how often, and samples to show."""

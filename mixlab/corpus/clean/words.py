@@ -1,7 +1,7 @@
-"""Documents as arrays: words, terms, lines and sequences of terms of a whole block of texts, with 64-bit hashes.
+"""Documents as arrays: words, terms, lines and sequences of terms of many texts at once, with 64-bit hashes.
 
-Everything is over one array of code points (n) of the block's texts in lower case, so that rules cost a few passes
-over memory rather than a loop over words. A *word* is what stands between white space; a *term* is a run of letters,
+Everything is over one array of code points (n) of the texts in lower case, so that rules cost a few passes
+over memory rather than a loop over words. A *word* is what lies between white space; a *term* is a run of letters,
 digits and marks, or one ideograph. A hash of a span is sum_i (c_i + 1) B^(i - start) mod 2^64, mixed, which differences
 of one cumulative sum give for every span at once.
 """
@@ -114,8 +114,8 @@ class Spans:
         return Spans(self.starts[chosen], self.ends[chosen], self.documents[chosen])
 
 
-class Block:
-    """The texts of a block, analysed on demand.
+class TextArrays:
+    """The arrays of some texts, made on demand.
 
     A text of more than `MAX_CHARACTERS` characters is seen by its beginning; `cut` says which are, shape (count,).
     """
@@ -234,7 +234,7 @@ class Block:
 
 
 def phrase_hash(text: str) -> tuple[int, int]:
-    """(number of terms, hash) of a phrase, as `Block.sequences` of that length gives it."""
-    block = Block([text])
-    length = len(block.terms)
-    return (length, int(block.sequences(length)[0][0])) if length else (0, 0)
+    """(number of terms, hash) of a phrase, as `TextArrays.sequences` of that length gives it."""
+    arrays = TextArrays([text])
+    length = len(arrays.terms)
+    return (length, int(arrays.sequences(length)[0][0])) if length else (0, 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.corpus.clean.documents import EMPTY, EXACT, NEAR, SAMPLES, URL, Edit
+from mixlab.corpus.clean.cleaned import EMPTY, EXACT, NEAR, SAMPLES, URL, Edit
 from mixlab.corpus.clean.hashes import SeenHashes
 from mixlab.corpus.clean.near import HASHES, near_duplicates
 from mixlab.corpus.prepare.blocks import CleanBlock

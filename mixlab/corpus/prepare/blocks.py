@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from mixlab.corpus.clean.cleaned import SAMPLES, Cleaned, Edit
 from mixlab.corpus.clean.cleaner import Cleaner
-from mixlab.corpus.clean.documents import SAMPLES, Cleaned, Edit
 from mixlab.corpus.clean.near import Signatures
 from mixlab.corpus.prepare.block_files import read_block, write_block
-from mixlab.corpus.read.readers import BadRowError, Overlong, Payload, document, parse, raw_rows, wanted_columns
+from mixlab.corpus.read.documents import document, wanted_columns
+from mixlab.corpus.read.readers import BadRowError, Overlong, Payload, parse, raw_rows
 from mixlab.corpus.read.sources import Source, expand
 from mixlab.corpus.read.tokenized import Ids, IdsFormat, id_rows
 from mixlab.study.config import DomainConfig

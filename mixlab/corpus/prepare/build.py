@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixlab.corpus.clean.documents import EMPTY, EXACT
+from mixlab.corpus.clean.cleaned import EMPTY, EXACT
 from mixlab.corpus.inventory import INVENTORY_FILE, DomainShards, Inventory
 from mixlab.corpus.parallel import ordered_map
 from mixlab.corpus.prepare.admission import Admission

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mixlab.corpus.clean.documents import SAMPLES
+from mixlab.corpus.clean.cleaned import SAMPLES
 from mixlab.corpus.inventory import INVENTORY_FILE, Inventory
 from mixlab.corpus.parallel import WorkerLostError
 from mixlab.corpus.prepare.build import build_corpus
@@ -26,7 +26,7 @@ from mixlab.corpus.prepare.tally import Cleaning, read_cleaning
 from mixlab.corpus.prepare.worker import Build
 from mixlab.corpus.read.sources import Source, expand
 from mixlab.corpus.tokenizer import tokenizer_path
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, WriteError
 from mixlab.files import write_json
 from mixlab.shown import Shown
 from mixlab.study.config import StudyConfig
@@ -139,6 +139,7 @@ def prepare_corpus(
 
     Raises:
         CorpusError: on text that cannot be read, a split with an empty side, or a damaged shard.
+        WriteError: when the disk is full or the folder cannot be written.
     """
     start = time.perf_counter()
     config = _with_bad_rows(folder.config, on_bad_row)
@@ -156,7 +157,7 @@ def prepare_corpus(
         raise CorpusError(f"another prepare is running in {folder.root}", "wait until it has finished") from None
     except OSError as error:
         hint = "free space or permit writing there, then run the same command"
-        raise CorpusError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
+        raise WriteError(f"cannot write the corpus in {folder.root}: {error}", hint) from error
     seconds = time.perf_counter() - start
     return Prepared(folder.corpus, inventory, built, seconds, config.mixtures.max_epochs)
 

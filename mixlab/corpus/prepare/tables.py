@@ -25,7 +25,7 @@ def domain_table(inventory: Inventory, max_epochs: float) -> Table:
     columns = ("documents", "bytes", "train tokens", "validation tokens", "copies dropped", "other drops")
     table = _table(
         f"corpus {inventory.fingerprint}, vocabulary {inventory.vocab_size}",
-        ("domain", *columns, f"tokens in {max_epochs:g} epochs"),
+        ("domain", *columns, f"{max_epochs:g} epochs"),
     )
     for name, facts in inventory.shards.items():
         table.add_row(

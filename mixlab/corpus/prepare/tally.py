@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixlab.corpus.clean.documents import SAMPLE_CHARACTERS, SAMPLES, Edit
+from mixlab.corpus.clean.cleaned import SAMPLE_CHARACTERS, SAMPLES, Edit
 from mixlab.corpus.prepare.blocks import Skipped
 from mixlab.files import read_json, write_json
 

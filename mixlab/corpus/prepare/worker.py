@@ -17,7 +17,7 @@ from mixlab.corpus.clean.lines import document_lines
 from mixlab.corpus.clean.words import U64, Index
 from mixlab.corpus.prepare.block_files import read_block, write_block
 from mixlab.corpus.prepare.blocks import CleanBlock, RawBlock, clean_block, read_documents
-from mixlab.corpus.read.readers import utf8
+from mixlab.corpus.read.documents import utf8
 from mixlab.corpus.shards import SPLITS, closed_ids, slug, token_dtype
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from mixlab.study.config import StudyConfig

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixlab.corpus.read.readers import BadRowError, document, records
+from mixlab.corpus.read.documents import document
+from mixlab.corpus.read.readers import BadRowError, records
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.study.config import DomainConfig
 from mixlab.study.folder import StudyFolder

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from mixlab.errors import CorpusError
 from mixlab.files import write_atomic
 
+SCORES_FILE = "scores.parquet"
+# The hint where a file is none of scores.
+FORM = "give a parquet such as `mixlab score DIR` writes"
+
 
 class Scores:
     """Signals by document id.
@@ -30,7 +34,7 @@ class Scores:
         except (OSError, pa.ArrowException) as error:
             raise CorpusError(
                 f"cannot read scores {path}: {str(error).splitlines()[0]}",
-                "give a parquet such as `mixlab score DIR` writes",
+                FORM,
             ) from None
         kinds = {name: table.schema.field(name).type for name in table.column_names}
         self.names = tuple(n for n, kind in kinds.items() if pa.types.is_floating(kind) or pa.types.is_integer(kind))
@@ -38,7 +42,7 @@ class Scores:
         if "id" not in kinds or not self.names:
             raise CorpusError(
                 f"{path} must have a column `id` and a column of numbers per signal, but has {', '.join(kinds)}",
-                "give a parquet such as `mixlab score DIR` writes",
+                FORM,
             )
         ids = [str(name) for name in table["id"].to_pylist()]
         self._rows = {name: row for row, name in enumerate(ids)}

@@ -16,12 +16,12 @@ import yaml
 from click.testing import CliRunner
 
 from mixlab.commands.prepare import prepare
+from mixlab.corpus.clean.cleaned import Cleaned
 from mixlab.corpus.clean.cleaner import STEPS_ON_ARRAYS, STEPS_ON_TEXT, Cleaner
-from mixlab.corpus.clean.documents import Cleaned
 from mixlab.corpus.clean.pii import mask, may_hold
 from mixlab.corpus.clean.quality import broken_rules
 from mixlab.corpus.clean.step import Step, StepSettings
-from mixlab.corpus.clean.words import Block
+from mixlab.corpus.clean.words import TextArrays
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.study.cleaning import STANDARD_QUALITY, CleaningConfig, QualityConfig
 from mixlab.study.config import load_config
@@ -75,7 +75,7 @@ BROKEN = {
 
 
 def rules_of(text: str, config: QualityConfig) -> set[str]:
-    return {rule for rule, broken in broken_rules(Block([CLEAN, text]), config) if broken[1]}
+    return {rule for rule, broken in broken_rules(TextArrays([CLEAN, text]), config) if broken[1]}
 
 
 @pytest.mark.parametrize("rule", BROKEN)
@@ -105,7 +105,7 @@ def test_stop_words_are_asked_of_english_only() -> None:
     config = QualityConfig(min_stop_words=2)
     german = "Der Fluss fließt durch den Garten und die Stadt."
     for language, broken in (("de", False), ("en", True)):
-        (found,) = broken_rules(Block([german]), config, [language])
+        (found,) = broken_rules(TextArrays([german]), config, [language])
         assert found[1][0] == broken
 
 
@@ -130,7 +130,7 @@ def test_what_leads_to_a_person_is_masked(kind: str) -> None:
         assert f"<{kind}>" in masked, text
         assert counts == {kind: 1}
         # What is asked before a search must never say no where there is something.
-        assert may_hold(Block(["x", text, ""]))[kind].tolist()[1]
+        assert may_hold(TextArrays(["x", text, ""]))[kind].tolist()[1]
 
 
 @pytest.mark.parametrize("text", KEPT)

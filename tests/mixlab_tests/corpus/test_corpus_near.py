@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mixlab.corpus.clean.near import HASHES, near_duplicates, rows_per_band, signatures
-from mixlab.corpus.clean.words import Block
+from mixlab.corpus.clean.words import TextArrays
 from mixlab.corpus.read.readers import records
 
 CORPORA = Path(__file__).parents[3] / ".." / "shared" / "corpora"
@@ -55,7 +55,7 @@ def test_planted_near_duplicates_are_found_and_nothing_else(
     vocabulary = [word for text in originals[:100] for word in text.split()]
     copied = random_.sample(range(len(originals)), 300)
     copies = [changed(originals[at], random_.uniform(0.05, 0.15), vocabulary, random_) for at in copied]
-    found = near_duplicates(signatures(Block(originals + copies), 3), STANDARD)
+    found = near_duplicates(signatures(TextArrays(originals + copies), 3), STANDARD)
     right = sum(found[len(originals) + place] == at for place, at in enumerate(copied))
     assert right / len(copies) >= 0.95
     assert right / np.count_nonzero(found >= 0) >= 0.98
@@ -65,7 +65,7 @@ def test_the_estimate_is_the_share_of_common_shingles() -> None:
     words = [f"w{number}" for number in range(1000)]
     pairs = [(words[:600], words[start : start + 600]) for start in (0, 60, 150, 300, 400)]
     for first, second in pairs:
-        signed = signatures(Block([" ".join(first), " ".join(second)]), 1)
+        signed = signatures(TextArrays([" ".join(first), " ".join(second)]), 1)
         true = len(set(first) & set(second)) / len(set(first) | set(second))
         assert np.mean(signed[0] == signed[1]) == pytest.approx(true, abs=4 * np.sqrt(0.25 / HASHES))
 
@@ -78,7 +78,7 @@ def test_estimates_are_as_good_as_those_of_datasketch() -> None:
         first = [f"w{random_.randrange(400)}" for _ in range(150)]
         second = first[:75] + [f"w{random_.randrange(400)}" for _ in range(75)]
         true = len(set(first) & set(second)) / len(set(first) | set(second))
-        signed = signatures(Block([" ".join(first), " ".join(second)]), 1)
+        signed = signatures(TextArrays([" ".join(first), " ".join(second)]), 1)
         sketches = [datasketch.MinHash(num_perm=HASHES) for _ in range(2)]
         for sketch, words in zip(sketches, (first, second), strict=True):
             sketch.update_batch([word.encode() for word in words])
@@ -92,18 +92,18 @@ def test_the_first_is_kept_also_in_a_crowd() -> None:
     random_ = random.Random(2)
     base = zipf_texts(1, random_)[0]
     crowd = [base, *(changed(base, 0.03, base.split(), random_) for _ in range(100))]
-    found = near_duplicates(signatures(Block(crowd), 3), STANDARD)
+    found = near_duplicates(signatures(TextArrays(crowd), 3), STANDARD)
     assert found[0] == -1
     assert (found[1:] == 0).all()
 
 
 def test_a_signature_depends_on_its_document_alone() -> None:
     texts = [*zipf_texts(5, random.Random(3)), "two words", "", "Überraschung! 日本語のテキスト", "?!"]
-    together = signatures(Block(texts), 3)
+    together = signatures(TextArrays(texts), 3)
     for number, text in enumerate(texts):
-        np.testing.assert_array_equal(together[number], signatures(Block([text]), 3)[0])
+        np.testing.assert_array_equal(together[number], signatures(TextArrays([text]), 3)[0])
     # Documents without a word are like none, not like each other.
-    assert (near_duplicates(signatures(Block(["", "?!", "..."]), 3), STANDARD) == -1).all()
+    assert (near_duplicates(signatures(TextArrays(["", "?!", "..."]), 3), STANDARD) == -1).all()
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.4, 0.6, 0.8, 1.0])

@@ -109,7 +109,7 @@ def test_the_size_of_blocks_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     prepare_corpus(folder, workers=1)
     small = contents(folder)
     monkeypatch.setattr("mixlab.corpus.prepare.blocks.BLOCK_BYTES", 1 << 21)
-    monkeypatch.setattr("mixlab.corpus.clean.documents.CHUNK_CHARACTERS", 5000)
+    monkeypatch.setattr("mixlab.corpus.clean.cleaned.CHUNK_CHARACTERS", 5000)
     prepare_corpus(folder, force=True, workers=1)
     assert contents(folder) == small
 

@@ -22,7 +22,7 @@ from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.corpus.prepare.worker import side
 from mixlab.corpus.shards import open_shard, slug, token_bytes
 from mixlab.corpus.tokenizer import load_tokenizer
-from mixlab.errors import ConfigError, CorpusError
+from mixlab.errors import ConfigError, CorpusError, WriteError
 from mixlab.study.folder import StudyFolder
 from mixlab.study.new import write_study
 
@@ -236,6 +236,15 @@ def test_a_change_of_the_tokenizer_is_noticed_whatever_domains_are_called(tmp_pa
     with open(tmp_path / "s" / "0.jsonl", "a") as file:
         file.write('{"text": "one more", "id": "z-1"}\n')
     assert prepare_corpus(folder).built
+
+
+def test_a_corpus_that_cannot_be_written_is_a_failed_write(tmp_path: Path) -> None:
+    folder = study(tmp_path)
+    folder.corpus_building.write_text("in the way")
+    with pytest.raises(WriteError, match="cannot write the corpus") as refused:
+        prepare_corpus(folder)
+    assert refused.value.exit_code == 1
+    assert refused.value.hint
 
 
 def test_init_and_prepare_commands(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixlab.corpus.read.readers import documents, records
+from mixlab.corpus.read.documents import documents
+from mixlab.corpus.read.readers import records
 from mixlab.errors import CorpusError
 
 ROWS = [{"text": f"text {i} é\n" * 50, "id": f"book{i // 3}-{i:04d}"} for i in range(300)]
@@ -184,7 +185,7 @@ def test_a_line_of_a_gigabyte_takes_bounded_memory(tmp_path: Path) -> None:
         file.write(b'\n{"text": "last"}\n')
     script = (
         "import collections, resource, sys\n"
-        "from mixlab.corpus.read.readers import documents\n"
+        "from mixlab.corpus.read.documents import documents\n"
         "skipped = collections.Counter()\n"
         "found = [text for text, _ in documents(['long.jsonl'], base_dir=sys.argv[1], skipped=skipped)]\n"
         "print(found, dict(skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

@@ -13,32 +13,32 @@ from hypothesis import strategies as st
 
 from mixlab.corpus.clean.hashes import HashSet, SeenHashes
 from mixlab.corpus.clean.repetition import Sequences, repeats
-from mixlab.corpus.clean.words import Block, Spans, phrase_hash
+from mixlab.corpus.clean.words import Spans, TextArrays, phrase_hash
 
 TEXTS = ["The cat. The cat sat!\n\nthe cat\n", "", " \n ", "één twee\u00a0drie", "日本語 text 한국어", "a-b c_d 1,5"]
 
 
-def spelled(block: Block, spans: Spans) -> list[list[str]]:
-    found: list[list[str]] = [[] for _ in range(block.count)]
+def spelled(arrays: TextArrays, spans: Spans) -> list[list[str]]:
+    found: list[list[str]] = [[] for _ in range(arrays.count)]
     for start, end, document in zip(spans.starts, spans.ends, spans.documents, strict=True):
-        found[document].append("".join(map(chr, block.codes[start:end])))
+        found[document].append("".join(map(chr, arrays.codes[start:end])))
     return found
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(alphabet=st.sampled_from("ab é日\n\t.,-1 \u00a0"), max_size=30), min_size=1, max_size=5))
 def test_words_lines_and_paragraphs(texts: list[str]) -> None:
-    block = Block(texts)
-    assert spelled(block, block.words) == [text.lower().split() for text in texts]
+    arrays = TextArrays(texts)
+    assert spelled(arrays, arrays.words) == [text.lower().split() for text in texts]
     lines = [[line.strip() for line in text.lower().split("\n") if line.strip()] for text in texts]
-    assert spelled(block, block.lines) == lines
+    assert spelled(arrays, arrays.lines) == lines
     paragraphs = [[part.strip() for part in re.split(r"\n\s*\n", text.lower()) if part.strip()] for text in texts]
-    assert spelled(block, block.paragraphs) == paragraphs
+    assert spelled(arrays, arrays.paragraphs) == paragraphs
 
 
 def test_terms_are_runs_of_letters_and_digits_or_one_ideograph() -> None:
-    block = Block(TEXTS)
-    assert spelled(block, block.terms) == [
+    arrays = TextArrays(TEXTS)
+    assert spelled(arrays, arrays.terms) == [
         ["the", "cat", "the", "cat", "sat", "the", "cat"],
         [],
         [],
@@ -49,8 +49,8 @@ def test_terms_are_runs_of_letters_and_digits_or_one_ideograph() -> None:
 
 
 def test_equal_spans_have_equal_hashes_wherever_they_stand() -> None:
-    block = Block(["one two three", "x one two", "three one two three"])
-    hashes, first = block.sequences(2)
+    arrays = TextArrays(["one two three", "x one two", "three one two three"])
+    hashes, first = arrays.sequences(2)
     words = ["one", "two", "three", "x", "one", "two", "three", "one", "two", "three"]
     names = [" ".join(words[at : at + 2]) for at in first]
     assert names == ["one two", "two three", "x one", "one two", "three one", "one two", "two three"]
@@ -66,9 +66,9 @@ def test_equal_spans_have_equal_hashes_wherever_they_stand() -> None:
 def test_repetition_is_what_a_loop_counts(length: int) -> None:
     random_ = random.Random(length)
     texts = [" ".join(random_.choices(["aa", "b", "cccc", "dd"], k=random_.randint(0, 60))) for _ in range(30)]
-    block = Block(texts)
-    shorter = Sequences(block, length - 1) if length > 2 else None
-    found = Sequences(block, length, shorter)
+    arrays = TextArrays(texts)
+    shorter = Sequences(arrays, length - 1) if length > 2 else None
+    found = Sequences(arrays, length, shorter)
     top, duplicate = found.top_share(), found.duplicate_share()
     for number, text in enumerate(texts):
         terms = text.split()
@@ -86,8 +86,8 @@ def test_repetition_is_what_a_loop_counts(length: int) -> None:
 
 
 def test_copies_of_lines_are_counted_without_the_first() -> None:
-    block = Block(["a b\nc\nA b \na b\n", "a b", ""])
-    found = repeats(block, block.lines)
+    arrays = TextArrays(["a b\nc\nA b \na b\n", "a b", ""])
+    found = repeats(arrays, arrays.lines)
     np.testing.assert_allclose(found.spans, [2 / 4, 0, 0])
     np.testing.assert_allclose(found.characters, [6 / 10, 0, 0])
 
