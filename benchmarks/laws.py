@@ -25,6 +25,7 @@ from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.choice.rows import observe
 from mixlab.laws.forms.points import Observations
 from mixlab.laws.forms.registry import get_law
+from mixlab.objective import Objective
 from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
 
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--target", default="loss", help="its loss column")
     options = parser.parse_args()
     table = read_runs(options.runs)
-    rows = observe(table.where(options.where) if options.where else table, {"loss": 1.0}).of("loss")
+    rows = observe(table.where(options.where) if options.where else table, Objective.column("loss")).of("loss")
     law = get_law("chinchilla")
 
     started = time.perf_counter()
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def time_joint(table: Runs, target: str) -> None:
-    rows = observe(table, {target: 1.0}).of(target)
+    rows = observe(table, Objective.column(target)).of(target)
     rows = rows.select(np.linspace(0, len(rows) - 1, min(JOINT_ROWS, len(rows))).round().astype(np.int64))
     for name in JOINT_LAWS:
         started = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,11 @@ LOSS = "loss"  # the column of a table that has one loss, or that of a study's o
 TYPED = 1e-3  # weights typed by hand are rounded (1/3 as .3333)
 
 T = TypeVar("T")
+
+
+def eval_of(column: str) -> str:
+    """The evaluation set of a loss column: `code` of `loss.code`; another column is itself."""
+    return column.removeprefix(PREFIX)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Objective(Mapping[str, float]):
         return cls(tuple((PREFIX + name, float(weight)) for name, weight in evals.items() if weight > 0))
 
     @classmethod
+    def equal(cls, columns: Sequence[str]) -> Objective:
+        """Equal weights over `loss.<eval>` columns."""
+        return cls.over({eval_of(column): 1 / len(columns) for column in columns})
+
+    @classmethod
     def make(cls, given: Objective | str | Mapping[str, float]) -> Objective:
         """What a caller gives: an objective, a column's name, or weights over evaluation sets."""
         if isinstance(given, Objective):
@@ -61,7 +71,7 @@ class Objective(Mapping[str, float]):
     @property
     def evals(self) -> dict[str, float]:
         """Weight by evaluation set, for the columns that are of one."""
-        return {name.removeprefix(PREFIX): weight for name, weight in self.weights if name.startswith(PREFIX)}
+        return {eval_of(name): weight for name, weight in self.weights if name.startswith(PREFIX)}
 
     def of(self, losses: Mapping[str, T]) -> T:
         """The weighted sum of losses by column: numbers, or arrays of one shape."""

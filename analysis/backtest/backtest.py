@@ -197,7 +197,7 @@ def _objective(targets: Sequence[str]) -> Objective:
             f"several targets must be different `loss.<eval>` columns, but got {', '.join(targets)}",
             "backtest the others one at a time",
         )
-    return Objective.over({name.removeprefix("loss."): 1 / len(targets) for name in targets})
+    return Objective.equal(targets)
 
 
 def _mean(targets: list[Scores]) -> Scores:

@@ -24,6 +24,7 @@ from analysis.plots.task import draw_task
 from mixlab.api.fit import Fit
 from mixlab.api.tasks import TaskPrediction
 from mixlab.errors import ConfigError
+from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
 from mixlab.search.question import Question
 from mixlab.search.recommendation import Recommendation
@@ -73,13 +74,13 @@ def plot_mixture(recommendation: Recommendation, ax: Axes | None = None) -> Axes
 def plot_domains(fit: Fit, recommendation: Recommendation, ax: Axes | None = None) -> Axes:
     """The predicted loss on each evaluation set: the recommended mixture beside the baselines."""
     _require_mixture(recommendation)
-    if not any(column.startswith("loss.") for column in fit.surface.objective):
+    if not fit.surface.objective.evals:
         raise ConfigError("the objective has no loss.<eval> columns", "fit several targets, or plot the mixture")
     losses = {}
     for name, weights in {"recommended": recommendation.mixture, **_baselines(recommendation)}.items():
         h = np.array([weights.get(domain, 0.0) for domain in fit.surface.domains])
         predicted = fit.surface.predict_targets(h, recommendation.params, recommendation.tokens)
-        losses[name] = {column.removeprefix("loss."): float(value[0]) for column, value in predicted.items()}
+        losses[name] = {eval_of(column): float(value[0]) for column, value in predicted.items()}
     axes = style.axes_or_new(ax, height=height_of_domains(losses))
     draw_domains(axes, losses, "Predicted loss on each domain")
     return axes

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.plots import style
 from mixlab.runs.table import Runs
 from mixlab.tasks.predict import ExpectedAccuracy
-from mixlab.tasks.two_step import TwoStep, loss_of
+from mixlab.tasks.two_step import TwoStep
 from mixlab.units import format_flops, format_quantity
 
 STAR = "#D55E00"
@@ -44,7 +44,7 @@ def draw_task(
         answer: the prediction that is asked for, a star in both panels.
     """
     left, right = panels
-    flops, loss, accuracy = table.flops(), loss_of(table, chain.loss), table.column(chain.target)
+    flops, loss, accuracy = table.flops(), table.objective(chain.loss), table.column(chain.target)
     here = np.isfinite(loss) & np.isfinite(accuracy)
     _draw_losses(left, flops[here], loss[here], frontier, answer)
     _draw_accuracies(right, loss[here], accuracy[here], chain, answer)

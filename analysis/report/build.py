@@ -25,6 +25,7 @@ from analysis.plots.points import FrontierPoint
 from analysis.plots.style import domain_colours, to_svg
 from analysis.report.picture import Picture
 from mixlab.files import write_atomic
+from mixlab.objective import eval_of
 from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_flops, format_quantity
 
@@ -153,13 +154,13 @@ def candidate_losses(picture: Picture) -> tuple[dict[str, dict[str, float]], str
     answer, surface = picture.answer, picture.surface
     if answer is None or surface is None or not answer.mixture:
         return {}, ""
-    if not any(column.startswith("loss.") for column in surface.objective):
+    if not surface.objective.evals:
         return {}, ""
     losses = {}
     for name, mixture in {"recommended": answer.mixture, **baseline_mixtures(answer)}.items():
         weights = np.array([mixture.get(domain, 0.0) for domain in surface.domains])
         predicted = surface.predict_targets(weights, answer.params, answer.tokens)
-        losses[name] = {column.removeprefix("loss."): float(value[0]) for column, value in predicted.items()}
+        losses[name] = {eval_of(column): float(value[0]) for column, value in predicted.items()}
     return losses, f"Predicted loss on each domain at {format_flops(answer.flops)} FLOPs"
 
 

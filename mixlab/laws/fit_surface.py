@@ -192,7 +192,7 @@ def _with_errors_in_sample(choice: Choice, blends: Mapping[str, Blend], data: Da
         return TransferError(float("nan"), float("nan"), {"sample": float(np.quantile(size, 0.9))}, {})
 
     predicted = {target: blend.predict(data.rows) for target, blend in blends.items()}
-    total = np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))
+    total = data.objective.of(predicted)
     by_target = {target: error(predicted[target], data.losses[target]) for target in blends}
     return replace(choice, transfer=by_target, objective=error(total, data.total))
 

@@ -155,27 +155,27 @@ class Surface:
         """See `Predictor.interval`; without bootstrap draws both ends of a confidence interval are the mean."""
         at = self._points(mixture, params, tokens)
         require_interval(kind, target, tuple(self.point.blends))
-        weights = self.objective if target is None else {target: 1.0}
+        weights = self.objective if target is None else Objective.column(target)
         if kind == "prediction":
             transfer = self.choice.objective if target is None else self.choice.transfer[target]
             return self._prediction_interval(at, weights, transfer, level)
         if self.bootstrap:
             return percentile_interval(self._draws(at, weights), level)
-        mean = _weighted({name: self.point.blends[name].predict(at) for name in weights}, weights)
+        mean = weights.of({name: self.point.blends[name].predict(at) for name in weights})
         return mean, mean
 
     def _prediction_interval(
-        self, at: Points, weights: Mapping[str, float], transfer: TransferError, level: float
+        self, at: Points, weights: Objective, transfer: TransferError, level: float
     ) -> tuple[Array, Array]:
         """Where a new run lies, by the errors on unseen rows and the disagreement of the members, each (M,)."""
         blends = {name: self.point.blends[name] for name in weights}
         each = {name: blend.predict(at) for name, blend in blends.items()}
-        mean = _weighted(each, weights)
+        mean = weights.of(each)
         # The members of all targets err together, so their disagreements add without cancelling.
-        apart = sum(weight * each[name] * blends[name].disagreement(at) for name, weight in weights.items())
+        apart = weights.of({name: each[name] * blends[name].disagreement(at) for name in weights})
         half = np.hypot(
             transfer.half_width(self._reach(at), level),
-            stats.norm.ppf(0.5 + level / 2) * np.asarray(apart) / mean,
+            stats.norm.ppf(0.5 + level / 2) * apart / mean,
         )
         return mean * np.exp(-half), mean * np.exp(half)
 
@@ -187,14 +187,9 @@ class Surface:
             "epochs": np.log(at.epochs / self.max_epochs),
         }
 
-    def _draws(self, at: Points, weights: Mapping[str, float]) -> Array:
+    def _draws(self, at: Points, weights: Objective) -> Array:
         """The weighted sum of targets under every bootstrap draw, shape (B, M)."""
-        return _weighted({name: self.resamples[name].predict(at) for name in weights}, weights)
+        return weights.of({name: self.resamples[name].predict(at) for name in weights})
 
     def _points(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Points:
         return Points.make(mixture, params, tokens, len(self.domains), self.unique)
-
-
-def _weighted(each: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
-    """The weighted sum of arrays by target."""
-    return np.asarray(sum(weight * each[name] for name, weight in weights.items()))

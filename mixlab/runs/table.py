@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mixlab.arrays import Array
 from mixlab.errors import RunTableError, did_you_mean
 from mixlab.files import write_atomic
+from mixlab.objective import Objective
 from mixlab.runs.flops import six_nd
 from mixlab.shown import Shown, table
 from mixlab.units import format_flops, format_quantity
@@ -130,6 +131,14 @@ class Runs(Shown):
     def evals(self) -> tuple[str, ...]:
         """Names after `loss.`, in column order."""
         return tuple(name[5:] for name in self.frame.columns if name.startswith("loss."))
+
+    def objective(self, objective: Objective) -> Array:
+        """The weighted sum of its columns by row, shape (n,); NaN where one of them is empty.
+
+        Raises:
+            RunTableError: when a column is missing.
+        """
+        return objective.of({name: self.column(name) for name in objective})
 
     def where(self, expression: str) -> Runs:
         """The rows for which a pandas query holds, for instance "params > 1e8 and `mix.code` == 0".

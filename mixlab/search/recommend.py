@@ -15,6 +15,7 @@ from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.predictor import LEVEL
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
 from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.caveats import caveats
@@ -75,10 +76,7 @@ def recommend(
         tokens_interval=_spread([one.tokens for one in optima], best.tokens),
         epochs=_epochs(question.space, best),
         loss=_loss(surface, h, best.params, best.tokens),
-        losses={
-            column.removeprefix("loss."): _loss(surface, h, best.params, best.tokens, column)
-            for column in surface.objective
-        },
+        losses={eval_of(column): _loss(surface, h, best.params, best.tokens, column) for column in surface.objective},
         baselines=compared,
         law=surface.law,
         objective=dict(surface.objective),

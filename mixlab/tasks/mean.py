@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike
 from mixlab.arrays import Array
 from mixlab.errors import FitError
 from mixlab.laws.bootstrap import percentile_interval
+from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.forms.points import Points
 from mixlab.laws.predictor import LEVEL, require_interval
 from mixlab.laws.surface import Surface
 from mixlab.runs.table import Runs
-from mixlab.tasks.two_step import NAME, TwoStep, fit_step_1, fit_two_step, loss_columns, loss_of, luck
+from mixlab.tasks.two_step import NAME, TwoStep, fit_two_step, loss_columns, luck
 
 LOWEST = 0.25  # of the rows: those of lowest loss say where an unlearnt benchmark stands
 
@@ -192,11 +193,11 @@ def fit_tasks(
         weights = loss_columns(table, target, loss)
         key = tuple(weights)
         if key not in surfaces:
-            surfaces[key] = fit_step_1(table, weights, **options)
+            surfaces[key] = fit_surface(table, weights, **options)
         try:
             chain = fit_two_step(table, target, loss=loss, surface=surfaces[key], **options)
         except FitError as error:
-            parts.append(_plateau(table, target, loss_of(table, weights), error.message, seed))
+            parts.append(_plateau(table, target, table.objective(weights), error.message, seed))
             warnings += parts[-1].warnings
             continue
         parts.append(chain)

@@ -7,7 +7,6 @@ from its prediction interval, through resampled curves, with the scatter of runs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.predictor import LEVEL, require_interval
 from mixlab.laws.result import FitResult
 from mixlab.laws.surface import Surface
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 from mixlab.tasks.accuracy import MIN_FIT, Curve, TriedCurve, rank_forms, resample_curve
 from mixlab.tasks.rise import binomial, require_rise
@@ -52,7 +52,7 @@ class TwoStep:
     """
 
     target: str
-    loss: dict[str, float]
+    loss: Objective
     surface: Surface
     curve: Curve
     resamples: tuple[Curve, ...]
@@ -79,7 +79,7 @@ class TwoStep:
         """Both steps, for JSON."""
         return {
             "step_1": {
-                "targets": self.loss,
+                "targets": dict(self.loss),
                 "law": self.surface.law,
                 "fits": {name: fit.to_json() for name, fit in self.surface.fits.items()},
             },
@@ -171,7 +171,7 @@ def fit_two_step(
         FitError: when accuracy does not rise as the loss falls, or the runs cannot carry step 1.
     """
     weights = loss_columns(table, target, loss)
-    accuracy, losses = _accuracies(table, target), loss_of(table, weights)
+    accuracy, losses = _accuracies(table, target), table.objective(weights)
     here = np.isfinite(accuracy) & np.isfinite(losses)
     accuracy, losses = accuracy[here], losses[here]
     run = np.unique(table.run_ids[here].astype(str), return_inverse=True)[1].astype(np.int64)
@@ -179,7 +179,7 @@ def fit_two_step(
         run = np.arange(len(run))  # too few runs to keep whole
     require_rise(losses, accuracy, target, chance, items)
     if surface is None:
-        surface = fit_step_1(table, weights, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
+        surface = fit_surface(table, weights, law=law, bootstrap=bootstrap, seed=seed, params_column=params_column)
     candidates = rank_forms(losses, accuracy, run, chance)
     if not candidates:
         raise FitError(
@@ -215,7 +215,7 @@ def fit_two_step(
     )
 
 
-def loss_columns(table: Runs, target: str, loss: str | None = None) -> dict[str, float]:
+def loss_columns(table: Runs, target: str, loss: str | None = None) -> Objective:
     """Weights of the loss columns that a task is predicted through.
 
     Raises:
@@ -231,28 +231,16 @@ def loss_columns(table: Runs, target: str, loss: str | None = None) -> dict[str,
     own = f"nll.{target.removeprefix('acc.')}"
     if loss is not None:
         table.column(loss)
-        return {loss: 1.0}
+        return Objective.column(loss)
     for name in (own, "loss"):
         if table.has(name):
-            return {name: 1.0}
+            return Objective.column(name)
     if not table.evals:
         raise RunTableError(
             f"the table has no loss to predict `{target}` through: `{own}`, `loss` or `loss.<eval>`",
             "add the loss of the correct answers, or a validation loss",
         )
-    return {f"loss.{name}": 1 / len(table.evals) for name in table.evals}
-
-
-def fit_step_1(table: Runs, weights: Mapping[str, float], **options: Any) -> Surface:
-    """The surface of the loss columns of one chain."""
-    if len(weights) == 1:
-        return fit_surface(table, next(iter(weights)), **options)
-    return fit_surface(table, {name.removeprefix("loss."): weight for name, weight in weights.items()}, **options)
-
-
-def loss_of(table: Runs, weights: Mapping[str, float]) -> Array:
-    """The loss that step 2 starts from, shape (n,); NaN where a column is empty."""
-    return np.asarray(sum(weight * table.column(name) for name, weight in weights.items()))
+    return Objective.equal(table.evals)
 
 
 def _accuracies(table: Runs, target: str) -> Array:

@@ -103,7 +103,7 @@ def named(law: str, data: Data, seed: int) -> Choice:
     return Choice(
         members=dict.fromkeys(data.losses, ((recipe, 1.0),)),
         transfer={target: measure(splits, predicted[target], data.losses[target]) for target in data.losses},
-        objective=measure(splits, _combined(predicted, data), data.total),
+        objective=measure(splits, data.objective.of(predicted), data.total),
         whole=_whole(tried, data),
     )
 
@@ -135,7 +135,7 @@ def weigh(data: Data, seed: int) -> Choice:
             for target, each in weights.items()
         },
         transfer={target: measure(splits, blends[target], observed) for target, observed in data.losses.items()},
-        objective=measure(splits, _combined(blends, data), data.total),
+        objective=measure(splits, data.objective.of(blends), data.total),
         whole=_whole(tried, data),
         candidates=_ranked(recipes, predicted, np.mean(list(weights.values()), axis=0), splits, data),
     )
@@ -170,7 +170,7 @@ def _ranked(
 ) -> tuple[Candidate, ...]:
     """What was tried, by weight, then error; baselines last."""
     candidates = [
-        Candidate(r, measure(splits, _combined(one, data), data.total), float(w), r.form.free(data.rows))
+        Candidate(r, measure(splits, data.objective.of(one), data.total), float(w), r.form.free(data.rows))
         for r, one, w in zip(recipes, predicted, weights, strict=True)
     ]
     return tuple(sorted(candidates, key=lambda one: (one.baseline, -one.weight, one.error.score)))
@@ -199,8 +199,3 @@ def _blended(predicted: Array, weights: Array) -> Array:
     """The blend's predictions (S, n) of (m, S, n)."""
     used = weights > 0
     return np.exp(np.einsum("m,msn->sn", weights[used], np.log(np.maximum(predicted[used], 1e-300))))
-
-
-def _combined(predicted: dict[str, Array], data: Data) -> Array:
-    """The objective's predictions (S, n)."""
-    return np.asarray(sum(weight * predicted[target] for target, weight in data.objective.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from mixlab.arrays import Array
 from mixlab.errors import FitError, RunTableError
 from mixlab.laws.forms.base import Law
 from mixlab.laws.forms.points import Observations
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 
 SPARE_ROWS = 3  # beyond one for each parameter
@@ -41,7 +41,7 @@ class Data:
 
     rows: Observations
     losses: dict[str, Array]
-    objective: dict[str, float]
+    objective: Objective
     flops: Array
     warnings: list[str]
 
@@ -62,10 +62,10 @@ class Data:
     @property
     def total(self) -> Array:
         """The objective by row, shape (n,), NaN where one of its targets is missing."""
-        return np.asarray(sum(weight * self.losses[name] for name, weight in self.objective.items()))
+        return self.objective.of(self.losses)
 
 
-def observe(table: Runs, objective: Mapping[str, float], params_column: str | None = None) -> Data:
+def observe(table: Runs, objective: Objective, params_column: str | None = None) -> Data:
     """The rows of a table as arrays: each target keeps the rows where it was measured, whatever the others lack.
 
     Raises:
@@ -118,7 +118,7 @@ def observe(table: Runs, objective: Mapping[str, float], params_column: str | No
         domains=table.domains,
         run=run.astype(np.int64),
     )
-    return Data(rows, losses, dict(objective), flops, warnings)
+    return Data(rows, losses, objective, flops, warnings)
 
 
 def _positive_or_missing(table: Runs, name: str) -> Array:

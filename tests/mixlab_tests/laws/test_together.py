@@ -15,6 +15,7 @@ from mixlab.laws.choice.stack import FitStack
 from mixlab.laws.forms import solver
 from mixlab.laws.forms.points import Points
 from mixlab.laws.forms.registry import get_law
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 
 
@@ -36,7 +37,7 @@ def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts(cases: Module
     rows = cases.rows_of("effective-data", noise=0.005, mixtures=12)
     frame = pd.DataFrame({"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss": rows.loss})
     shares = {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
-    data = observe(Runs.from_frame(frame.assign(**shares)), {"loss": 1.0})
+    data = observe(Runs.from_frame(frame.assign(**shares)), Objective.column("loss"))
     whole = weigh(data, 0).whole["loss"]
     assert len({recipe.emphasis for recipe in whole if not recipe.form.baseline}) == 3
     for recipe in (FitRecipe("effective-data+gp", 0.0), FitRecipe("effective-data+gp", 1.0)):
