@@ -16,7 +16,9 @@ import mixlab
 
 # %%
 rng = random.Random(0)
-FOODS, VERBS, TOOLS = "rice beans onion pepper lemon fish".split(), "boil fry bake mix cool".split(), "pan pot oven".split()
+FOODS = ["rice", "beans", "onion", "pepper", "lemon", "fish"]
+VERBS = ["boil", "fry", "bake", "mix", "cool"]
+TOOLS = ["pan", "pot", "oven"]
 
 
 def recipe() -> str:
@@ -46,9 +48,9 @@ Path("study.yaml").write_text(
 name: kitchen
 domains: {recipes: texts/recipes.jsonl, stock: texts/stock.jsonl, noise: texts/noise.jsonl}
 objective: {recipes: 0.7, stock: 0.3}
-proxies: {sizes: [6K, 12K, 24K], context: 64, eval_tokens: 4K}
-sweep: {budgets: [1e9, 2e9, 4e9, 8e9], mixtures: 9}
-target: {flops: 3e10}
+proxies: {sizes: [6K, 14K, 26K], context: 64, eval_tokens: 4K}
+sweep: {budgets: [2e9, 4e9, 8e9, 1.6e10], mixtures: 9}
+target: {flops: 6.4e10}
 """
 )
 study = mixlab.open_study(".")
@@ -69,7 +71,7 @@ print(answer.summary())
 assert answer.mixture["noise"] < 0.1
 
 # %% [markdown]
-# Is it true? The answer and the baselines are trained at a budget beyond the sweep, with two seeds each.
+# Is it true? The answer and the baselines are trained at the target's budget, four times the largest of the sweep.
 
 # %%
 proof = study.verify(seeds=2)

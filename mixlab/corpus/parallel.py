@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from mixlab.errors import CorpusError
+from mixlab.processes import WORKERS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,8 +45,7 @@ def ordered_map(
         for item in items:
             yield function(state, item)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (setup, arguments)) as pool:
+    with ProcessPoolExecutor(workers, WORKERS, _start, (setup, arguments)) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:

@@ -6,7 +6,6 @@ end by themselves.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import deque
@@ -15,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 
+from mixlab.processes import WORKERS, WorkerProcess
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from proxies.backend.speed import measure_rate
@@ -26,14 +25,13 @@ from sweeps.executors.work import Job, JobWorker, Work, failed
 
 # Libraries read these when they are loaded, and one that starts a thread per core takes memory for each.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-SPAWN = multiprocessing.get_context("spawn")  # a forked process would inherit threads that do not run in it
 
 
 @dataclass
 class _Process:
     """A worker, the job that it has and for the how-manieth time that job is made."""
 
-    process: SpawnProcess
+    process: WorkerProcess
     pipe: Connection
     job: Job | None = None
     attempt: int = 1
@@ -60,7 +58,7 @@ class LocalExecutor:
     def rates(self, specs: Sequence[RunSpec]) -> list[float]:
         """See `Executor.rates`."""
         # Processes that share caches and memory are slower than one alone.
-        with ProcessPoolExecutor(self.workers, mp_context=SPAWN) as pool:
+        with ProcessPoolExecutor(self.workers, mp_context=WORKERS) as pool:
             tried = [
                 [pool.submit(measure_rate, spec, self.work.backend) for _ in range(self.workers)] for spec in specs
             ]
@@ -109,8 +107,8 @@ class LocalExecutor:
             yield Finished(job, tuple(replace(record, attempts=attempt) for record in records))
 
     def _start(self) -> _Process:
-        ours, theirs = SPAWN.Pipe()
-        process = SPAWN.Process(target=_live, args=(theirs, self.work), daemon=True, name="mixlab-worker")
+        ours, theirs = WORKERS.Pipe()
+        process = WORKERS.Process(target=_live, args=(theirs, self.work), daemon=True, name="mixlab-worker")
         with _environment(ONE_THREAD):
             process.start()
         theirs.close()

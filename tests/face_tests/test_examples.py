@@ -16,7 +16,14 @@ def test_there_are_examples() -> None:
     assert {path.stem for path in EXAMPLES} >= {"text_to_answer", "my_table", "plots"}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+SLOW = ("text_to_answer",)  # a sweep and its proof
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in EXAMPLES],
+    ids=lambda path: path.stem,
+)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "MPLBACKEND": "agg"}
     done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, env=environment, capture_output=True, text=True)
