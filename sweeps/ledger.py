@@ -6,7 +6,8 @@ but by the same run's next record. One driver at a time holds the ledger; it rea
 on what is in it. Whoever only looks (`read_ledger`) changes nothing.
 
 A record that was written before records had digests is used: to make its run again would lose finished work. The
-driver that holds the ledger gives it a digest then, and says so, so that a later change is noticed.
+driver that holds the ledger gives it a digest then, and says how many there were, so that a later change is noticed.
+(Whoever takes a record's digest away makes it one of these; what still betrays a changed value then is that number.)
 """
 
 from __future__ import annotations

@@ -211,9 +211,7 @@ def stacks(specs: Sequence[RunSpec], limit: Callable[[RunSpec], int]) -> list[tu
     """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        recipe = spec.recipe
-        key = (spec.shape, spec.tokens, spec.eval_tokens, recipe.batches, recipe.warmup_steps)
-        groups.setdefault(key, []).append(spec)
+        groups.setdefault(spec.stack_key, []).append(spec)
     jobs: list[tuple[RunSpec, ...]] = []
     for group in groups.values():
         size = limit(group[0])
