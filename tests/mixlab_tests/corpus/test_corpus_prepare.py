@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,7 @@ def test_bad_rows_are_skipped_where_the_caller_says_so(tmp_path: Path) -> None:
     prepared = prepare_corpus(folder, on_bad_row="skip")
     assert prepared.inventory.shards["b"].skipped_rows == {"not JSON": 1}
     assert prepared.bytes_read == sum(facts.read_bytes for facts in Inventory.load(folder.corpus).shards.values()) > 0
-    data = prepared.to_json(samples=0)
+    data = replace(prepared, samples=0).to_dict()
     assert data["cleaning"]["b"]["skipped"] == {"rows": {"not JSON": 1}, "samples": []}
     assert data["fingerprint"] == prepared.inventory.fingerprint
 
