@@ -24,6 +24,7 @@ from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import RunSpec
 from mixlab.search.baselines import best_observed
 from mixlab.search.problem import Stated, pose_problem
+from mixlab.search.question import BEYOND
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder
 from mixlab.study.yaml import load_yaml
@@ -32,7 +33,6 @@ from sweeps.ledger import read_ledger
 from sweeps.plan import Plan, open_plan
 
 FIRST_STREAM = 5000  # seeds from here on belong to verification
-BEYOND = 4  # times the sweep's largest budget: far enough to be a prediction, near enough to be paid
 MIN_SEEDS = 2  # fewer have no noise
 RECOMMENDED, BEST_OBSERVED = "recommended", "best_observed"
 OURS = (RECOMMENDED, "uniform", "proportional", BEST_OBSERVED)

@@ -17,7 +17,7 @@ from typing import Any
 from mixlab.errors import MixlabError
 from mixlab.runs.specs import Point, RunRecord
 
-FORMAT = 2
+RECORD_FORMAT = 2
 STATUSES = ("done", "diverged", "failed")
 
 
@@ -31,7 +31,7 @@ class ForeignError(Exception):
 
 def seal(record: RunRecord) -> dict[str, Any]:
     """The record as JSON with its format and digest."""
-    content = {"format": FORMAT, **record.to_json()}
+    content = {"format": RECORD_FORMAT, **record.to_json()}
     return {**content, "sha256": _digest(content)}
 
 
@@ -103,7 +103,7 @@ def _check_seal(data: Mapping[str, Any]) -> bool:
     """Whether `data` has a digest, which then is right."""
     if "format" not in data and "sha256" not in data:
         return False
-    if data["format"] != FORMAT:
+    if data["format"] != RECORD_FORMAT:
         raise ForeignError
     content = {name: value for name, value in data.items() if name != "sha256"}
     _require(data["sha256"] == _digest(content), "its content is not what was written: the digest differs")

@@ -169,3 +169,14 @@ def test_the_native_engine_needs_no_torch() -> None:
         "sys.exit(backend.engine == 'native' and 'torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_no_name_of_a_constant_has_two_values() -> None:
+    values: dict[str, set[str]] = {}
+    for path in modules().values():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name, value = node.targets[0].id, ast.unparse(node.value)
+                if name.isupper() and not name.startswith("_"):
+                    values.setdefault(name, set()).add(value)
+    assert not {name: found for name, found in values.items() if len(found) > 1}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
 
-MEASURED = ("loss", "acc.", "nll.", "bpb.")
+PREDICTABLE = ("loss", "acc.", "nll.", "bpb.")
 
 
 COLUMNS = {  # heading and decimals; short, so that a table fits into 80 columns
@@ -135,7 +135,7 @@ def matching_targets(table: Runs, patterns: Sequence[str]) -> tuple[str, ...]:
     Raises:
         RunTableError: when a pattern names no column of losses or accuracies.
     """
-    found = [name for pattern in patterns for name in matching_columns(table, pattern, MEASURED)]
+    found = [name for pattern in patterns for name in matching_columns(table, pattern, PREDICTABLE)]
     return tuple(dict.fromkeys(found))
 
 

@@ -12,13 +12,13 @@ from analysis.backtest.predictions import Prediction
 from analysis.plots import style
 
 MAX_TARGETS = 10
-SIZE = (6.4, 5.2)  # inches
+BACKTEST_SIZE = (6.4, 5.2)  # inches
 
 
 def figure_backtest(predictions: Mapping[str, Prediction], law: str, what: str = "held-out runs") -> Figure:
     """A figure of `draw_backtest`."""
     with style.styled():
-        figure, axes = style.new_figure(*SIZE)
+        figure, axes = style.new_figure(*BACKTEST_SIZE)
         draw_backtest(axes, predictions, law, what)
     return figure
 

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 
 from analysis.backtest.backtest import Backtest
 from analysis.plots import style
-from analysis.plots.backtest import SIZE as BACKTEST_SIZE
-from analysis.plots.backtest import draw_backtest
+from analysis.plots.backtest import BACKTEST_SIZE, draw_backtest
 from analysis.plots.curve import draw_curve
 from analysis.plots.domains import draw_domains
 from analysis.plots.domains import height_of as height_of_domains
@@ -18,15 +17,14 @@ from analysis.plots.frontier import draw_frontier, size_of
 from analysis.plots.isoflop import draw_isoflop
 from analysis.plots.mixture import draw_mixture
 from analysis.plots.mixture import height_of as height_of_mixture
-from analysis.plots.points import BEYOND, STEPS, FrontierPoint, trace_frontier
-from analysis.plots.task import SIZE as TASK_SIZE
-from analysis.plots.task import draw_task
+from analysis.plots.points import STEPS, FrontierPoint, trace_frontier
+from analysis.plots.task import TASK_SIZE, draw_task
 from mixlab.api.fit import Fit
 from mixlab.api.tasks import TaskPrediction
 from mixlab.errors import ConfigError
 from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
-from mixlab.search.question import Question
+from mixlab.search.question import BEYOND, Question
 from mixlab.search.recommendation import Recommendation
 from mixlab.tasks.predict import predict_at
 from mixlab.tasks.two_step import TwoStep

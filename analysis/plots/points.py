@@ -11,7 +11,6 @@ from mixlab.api.recommend import frontier
 from mixlab.search.recommendation import Recommendation
 
 STEPS = 25  # budgets along the frontier
-BEYOND = 4.0  # times the largest run's FLOPs, where no budget is asked for
 
 
 @dataclass(frozen=True)

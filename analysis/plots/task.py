@@ -15,13 +15,13 @@ from mixlab.tasks.two_step import TwoStep
 from mixlab.units import format_flops, format_quantity
 
 STAR = "#D55E00"
-SIZE = (10.4, 4.5)  # inches
+TASK_SIZE = (10.4, 4.5)  # inches
 
 
 def figure_task(table: Runs, chain: TwoStep, frontier: Sequence[ExpectedAccuracy], answer: ExpectedAccuracy) -> Figure:
     """A figure of `draw_task`."""
     with style.styled():
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=TASK_SIZE, layout="constrained")
         left, right = figure.subplots(1, 2)
         draw_task((left, right), table, chain, frontier, answer)
     return figure

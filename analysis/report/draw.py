@@ -16,7 +16,7 @@ from analysis.plots.domains import figure_domains
 from analysis.plots.frontier import figure_frontier
 from analysis.plots.isoflop import figure_isoflop
 from analysis.plots.mixture import figure_mixture
-from analysis.plots.points import BEYOND, STEPS, FrontierPoint
+from analysis.plots.points import STEPS, FrontierPoint
 from analysis.plots.style import SUFFIXES, domain_colours, save
 from analysis.plots.task import figure_task
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
@@ -25,11 +25,11 @@ from mixlab.errors import ConfigError, FitError
 from mixlab.runs.cost import cost_of
 from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
-from mixlab.search.question import Question
+from mixlab.search.question import BEYOND, Question
 from mixlab.tasks.predict import mixture_of, predict_at
 from mixlab.tasks.two_step import fit_two_step
 
-KINDS = {  # what each shows of a picture
+SHOWS = {  # what each shows of a picture
     "isoflop": frozenset[str](),
     "curve": frozenset({"answer", "frontier"}),
     "mixture": frozenset({"answer"}),
@@ -70,11 +70,11 @@ def plot(
         ConfigError: when the kind does not show what is asked for.
         FitError: when the runs cannot carry it.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"a plot is one of {', '.join(KINDS)}, but got `{kind}`")
+    if kind not in SHOWS:
+        raise ConfigError(f"a plot is one of {', '.join(SHOWS)}, but got `{kind}`")
     if target is not None and kind not in ("isoflop", "curve", "backtest", "task"):
         raise ConfigError(f"`{kind}` shows no single loss column, but got --target {target}", "leave --target out")
-    if flops is not None and "answer" not in KINDS[kind] and kind != "task":
+    if flops is not None and "answer" not in SHOWS[kind] and kind != "task":
         raise ConfigError(f"`{kind}` shows no recommendation, but got --flops", "leave --flops out")
     file = Path(path) if path is not None else Path(f"{kind}.png")
     if file.suffix not in SUFFIXES:
@@ -82,7 +82,7 @@ def plot(
     if kind == "task":
         figure, notes = _task_figure(read_runs(runs, **reading), target, flops, law or "auto", bootstrap)
     else:
-        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=KINDS[kind] - {"test"}, **reading)
+        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=SHOWS[kind] - {"test"}, **reading)
         figure, notes = _figure(kind, picture, target), picture.notes
     save(figure, file)
     return file, notes

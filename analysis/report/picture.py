@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from analysis.backtest.backtest import Backtest, default_targets, run_backtest
 from analysis.backtest.holdout import split_largest
-from analysis.plots.points import BEYOND, FrontierPoint, trace_frontier
+from analysis.plots.points import FrontierPoint, trace_frontier
 from mixlab.api.fit import Fit, fit_problem
 from mixlab.errors import MixlabError
 from mixlab.files import read_json
@@ -21,6 +21,7 @@ from mixlab.laws.surface import Surface
 from mixlab.runs.read import read_runs, study_of
 from mixlab.runs.table import Runs
 from mixlab.search.problem import Problem, Stated, pose_problem
+from mixlab.search.question import BEYOND
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
 
-OTHERS = {"isoflop": "mixlab.fit_isoflop", "two-step": "mixlab.fit_task"}
+NO_SURFACE = {"isoflop": "mixlab.fit_isoflop", "two-step": "mixlab.fit_task"}
 DRAWS = 200  # bootstrap resamples, where nobody says
 
 
@@ -233,8 +233,8 @@ def fit(
         FitError: when the runs cannot carry the law; the hint says which are missing.
         ConfigError: when something given cannot be meant.
     """
-    if law in OTHERS:
-        raise ConfigError(f"`{law}` fits no surface of losses", f"call {OTHERS[law]} instead")
+    if law in NO_SURFACE:
+        raise ConfigError(f"`{law}` fits no surface of losses", f"call {NO_SURFACE[law]} instead")
     study = study_of(runs)
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
     stated = Stated(

@@ -10,7 +10,7 @@ from mixlab.arrays import Array
 from mixlab.errors import ConfigError
 
 LEVEL = 0.9  # of an interval, where nobody says
-KINDS = ("prediction", "confidence")  # of intervals: where a new run lies, and where the mean of many does
+INTERVALS = ("prediction", "confidence")  # of intervals: where a new run lies, and where the mean of many does
 
 
 class Predictor(Protocol):
@@ -76,7 +76,7 @@ def require_interval(kind: str, target: str | None, fitted: tuple[str, ...]) -> 
     Raises:
         ConfigError: naming what there is.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"an interval is {' or '.join(f'`{one}`' for one in KINDS)}, but got `{kind}`")
+    if kind not in INTERVALS:
+        raise ConfigError(f"an interval is {' or '.join(f'`{one}`' for one in INTERVALS)}, but got `{kind}`")
     if target is not None and target not in fitted:
         raise ConfigError(f"no target `{target}` was fitted", f"fitted: {', '.join(fitted)}")

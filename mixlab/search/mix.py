@@ -19,9 +19,9 @@ from mixlab.mixture import Mixture, MixtureSpace
 
 RANDOM_STARTS = 6
 BEST_STARTS = 4  # of all, by their values, that are followed down
-SAMPLES = 4096
+FIRST_MIXTURES = 4096
 NEGLIGIBLE = 1e-4  # a smaller weight is none: no loader keeps it
-SMALLEST = 1e-6  # inside the logarithm of the KL term
+SMALLEST_WEIGHT = 1e-6  # inside the logarithm of the KL term
 
 
 class SurfaceLike(Protocol):
@@ -66,17 +66,17 @@ def minimise_mixture(
     lower, upper = space.bounds(tokens)
     rng = np.random.default_rng((seed, 11))
     K = len(space.names)
-    anchor = np.maximum((prior or space.uniform(tokens)).array(space.names), SMALLEST)
+    anchor = np.maximum((prior or space.uniform(tokens)).array(space.names), SMALLEST_WEIGHT)
 
     def each_value(points: Array) -> Array:
-        divergence = np.sum(points * np.log(np.maximum(points, SMALLEST) / anchor), axis=1) if kl else 0.0
+        divergence = np.sum(points * np.log(np.maximum(points, SMALLEST_WEIGHT) / anchor), axis=1) if kl else 0.0
         return np.asarray(surface.predict(points, params, tokens) + kl * divergence)
 
     def value_and_slope(h: Array) -> tuple[float, Array]:
         value, slope = surface.value_and_gradient(h, params, tokens)
         if not kl:
             return value, slope
-        log_ratio = np.log(np.maximum(h, SMALLEST) / anchor)
+        log_ratio = np.log(np.maximum(h, SMALLEST_WEIGHT) / anchor)
         return value + kl * float(np.sum(h * log_ratio)), slope + kl * (log_ratio + 1)
 
     given = [start.array(space.names) for start in starts]
@@ -85,7 +85,7 @@ def minimise_mixture(
     points = space.project(np.array(given), tokens)
     smooth = bool(np.any(surface.value_and_gradient(points[0], params, tokens)[1] != 0))
     if not smooth:
-        samples = space.project(rng.dirichlet(np.ones(K), SAMPLES), tokens)
+        samples = space.project(rng.dirichlet(np.ones(K), FIRST_MIXTURES), tokens)
         order = np.argsort(surface.predict(samples, params, tokens), kind="stable")
         points = np.concatenate([points, samples[order[:64]]])
     candidates = list(points)

@@ -23,7 +23,7 @@ from mixlab.tasks.curves import FORMS, Form
 # Rows weigh exp(-LATE u): the fit minds the runs of lowest loss, which are nearest to what it is for.
 LATE = 0.5
 FIRST_SCATTER = 0.02  # in accuracy, where the search for the scatter of the rows begins
-ROUNDS = 8  # of fit and scatter in turn
+REWEIGHTINGS = 8  # of fit and scatter in turn
 KEPT = (0.5, 0.6, 0.7, 0.8, 0.9)  # shares of the runs, from the highest loss down, that validation fits
 MIN_FIT = 4  # runs
 
@@ -105,7 +105,7 @@ def fit_curve(form: Form, loss: Array, accuracy: Array, chance: float | None = N
     centre, scale = float(loss.mean()), float(loss.std())
     problem = _Problem(form, (loss - centre) / scale, accuracy, chance)
     theta, scatter = form.starts(float(accuracy.min())), FIRST_SCATTER
-    for _ in range(ROUNDS):
+    for _ in range(REWEIGHTINGS):
         solution = best_of(problem.solve(theta, scatter), 1)
         theta, before = solution.theta, scatter
         scatter = problem.scatter(theta[0], scatter)

@@ -27,7 +27,7 @@ from mixlab.tasks.accuracy import MIN_FIT, Curve, TriedCurve, rank_forms, resamp
 from mixlab.tasks.rise import binomial, require_rise
 
 NAME = "two-step"
-DRAWS = 4000  # through both steps, behind an interval
+PATHS = 4000  # through both steps, behind an interval
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class TwoStep:
         return percentile_interval(draws, level, self.predict(mixture, params, tokens))
 
     def draws(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike, kind: str = "prediction") -> Array:
-        """Accuracies that may come out, shape (DRAWS, M); chains of one seed share the luck of each draw."""
+        """Accuracies that may come out, shape (PATHS, M); chains of one seed share the luck of each draw."""
         loss = self.surface.predict(mixture, params, tokens)
         low, high = self.surface.interval(mixture, params, tokens, LEVEL, kind)
         # Errors of a predicted loss are symmetric in its logarithm.
@@ -134,8 +134,8 @@ class TwoStep:
 
 
 def luck(seed: int) -> Array:
-    """What each draw of a loss and of a run's scatter comes to, in standard deviations: shape (2, DRAWS, 1)."""
-    return np.random.default_rng((seed, 17)).standard_normal((2, DRAWS, 1))
+    """What each draw of a loss and of a run's scatter comes to, in standard deviations: shape (2, PATHS, 1)."""
+    return np.random.default_rng((seed, 17)).standard_normal((2, PATHS, 1))
 
 
 def fit_two_step(

@@ -13,11 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.report.build import outcome, render, runs_table, sentence
-from analysis.report.draw import KINDS
+from analysis.report.draw import SHOWS
 from analysis.report.picture import Picture, gather
 from mixlab.commands.backtest import backtest
-from mixlab.commands.plot import KINDS as OFFERED
-from mixlab.commands.plot import plot
+from mixlab.commands.plot import KINDS, plot
 from mixlab.commands.report import report
 from mixlab.errors import ConfigError, RunTableError
 from mixlab.runs.table import Runs
@@ -129,7 +128,7 @@ def test_two_rows_give_a_page_that_says_what_is_missing(tmp_path: Path, planted:
 
 
 def test_the_command_offers_every_kind() -> None:
-    assert tuple(KINDS) == OFFERED
+    assert tuple(SHOWS) == KINDS
 
 
 def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
     done = runner.invoke(report, [str(csv), "-o", str(page), "--law", "joint-additive", "--bootstrap", "20", "--json"])
     assert json.loads(done.stdout)["file"] == str(page)
     assert page.read_text().startswith("<!doctype html>")
-    for kind in set(KINDS) - {"domains", "task"}:
+    for kind in set(SHOWS) - {"domains", "task"}:
         file = tmp_path / f"{kind}.svg"
         options = ["-o", str(file), "--law", "joint-additive", "--bootstrap", "10", "--json"]
         result = runner.invoke(plot, [kind, str(csv), *options], catch_exceptions=False)

@@ -23,7 +23,7 @@ from sweeps.executors.local import LocalExecutor
 from sweeps.executors.serial import SerialExecutor
 from sweeps.executors.work import Work
 from sweeps.ledger import Ledger, read_ledger
-from sweeps.sealing import FORMAT, DamagedError, check_values
+from sweeps.sealing import RECORD_FORMAT, DamagedError, check_values
 from sweeps.tracking import NoTracker
 
 
@@ -111,7 +111,7 @@ def test_records_of_another_version_are_left_alone(swept_folder: StudyFolder, mo
 def test_a_record_of_a_later_format_is_not_overwritten(swept_folder: StudyFolder) -> None:
     path = min(swept_folder.ledger.glob("*.json"))
     record = read_ledger(swept_folder.ledger).records[path.stem]
-    later = json.dumps({"format": FORMAT + 1, "run_id": path.stem, "everything": "differs"}).encode()
+    later = json.dumps({"format": RECORD_FORMAT + 1, "run_id": path.stem, "everything": "differs"}).encode()
     for aside in (path.with_suffix(".foreign"), path.with_suffix(".1.foreign")):
         path.write_bytes(later)
         with Ledger.hold(swept_folder.ledger) as ledger:

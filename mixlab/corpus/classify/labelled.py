@@ -20,7 +20,7 @@ from mixlab.corpus.read.documents import document
 from mixlab.corpus.read.readers import no_field, records
 from mixlab.errors import CorpusError
 
-FEWEST = 5
+FEWEST_EXAMPLES = 5
 HOLD_OUT = 0.2
 MAX_LABELS = 500
 
@@ -87,7 +87,7 @@ def read_examples(path: Path, label_field: str, text_field: str, group_field: st
 
     Raises:
         CorpusError: when a row lacks the label or the text, there is one label alone, or a label has fewer than
-            `FEWEST` examples.
+            `FEWEST_EXAMPLES` examples.
     """
     texts, labels, groups = [], [], []
     for where, record in records([str(path)]):
@@ -119,12 +119,12 @@ def _check_labels(path: Path, label_field: str, labels: Sequence[str]) -> None:
             f"{path}: a classifier takes at most {MAX_LABELS} labels, but field `{label_field}` holds {len(counts):,}",
             "name the field that holds the topic with --label-field",
         )
-    few = {label: count for label, count in counts.items() if count < FEWEST}
+    few = {label: count for label, count in counts.items() if count < FEWEST_EXAMPLES}
     if few:
         listed = ", ".join(f"`{label:.40}` has {count}" for label, count in sorted(few.items())[:5])
         more = f", and {len(few) - 5} more labels have too few" if len(few) > 5 else ""
         raise CorpusError(
-            f"{path}: every label needs at least {FEWEST} examples, but {listed}{more}",
+            f"{path}: every label needs at least {FEWEST_EXAMPLES} examples, but {listed}{more}",
             "add examples, merge such labels with others, or leave them out",
         )
 

@@ -20,7 +20,7 @@ from mixlab.corpus.learn.linear import WORDS_ONLY, LinearModel, train_linear
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.study.yaml import load_yaml
 
-ROUNDS = 2
+LEARNING_ROUNDS = 2
 FEWEST_HITS = 8
 # Of a topic's documents with hits, the share with the clearest ones that is believed.
 BELIEVED = 0.6
@@ -117,14 +117,14 @@ def train_from_seeds(
     truth = _believe(scores)
     believed = {name: int((truth == k).sum()) for k, name in enumerate(topics)}
     words = frozenset(word for seeds in topics.values() for word in seeds)
-    for turn in range(ROUNDS):
+    for turn in range(LEARNING_ROUNDS):
         rows = np.flatnonzero(truth >= 0).tolist()
         some, labels = [texts[i] for i in rows], [names[truth[i]] for i in rows]
         groups = [str(i) for i in rows]
         first = turn == 0
         candidates = (("words",),) if first else WORDS_ONLY
         model, _ = train_linear(some, labels, groups, seed, candidates, words if first else frozenset())
-        if turn < ROUNDS - 1:
+        if turn < LEARNING_ROUNDS - 1:
             truth = _relabel(model, texts, scores, truth, names)
     return model, SeedReport(hits, believed, unused)
 

@@ -15,7 +15,7 @@ from mixlab.corpus.classify.tag import Tags
 from mixlab.corpus.learn.contracts import OTHER
 from mixlab.errors import ConfigError, did_you_mean
 
-SUM_TOLERANCE = 0.01
+SHARES_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise ConfigError(f"{path}: the share of `{label}` must lie between 0 and 1, but is {share!r:.40}", hint)
     total = math.fsum(data.values())
-    if abs(total - 1) > SUM_TOLERANCE:
+    if abs(total - 1) > SHARES_TOLERANCE:
         raise ConfigError(f"{path}: the shares must sum to 1, but they sum to {total:.4g}", hint)
     return {label: data.get(label, 0.0) / total for label in labels}
 

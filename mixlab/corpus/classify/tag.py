@@ -32,8 +32,8 @@ from mixlab.errors import CorpusError, WriteError
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
-SAMPLES = 20
-SAMPLE_CHARACTERS = 200
+SAMPLES_PER_TOPIC = 20
+SHOWN_CHARACTERS = 200
 Progress = Callable[[str, int], None]
 
 
@@ -117,10 +117,10 @@ class Excerpts:
         for doc, topic in zip(docs, topics, strict=True):
             kept = self._kept.setdefault((doc.domain, topic), [])
             draw = zlib.crc32(str(doc.index).encode())
-            if len(kept) < SAMPLES or draw < kept[-1][0]:
-                kept.append((draw, " ".join(doc.text[: 4 * SAMPLE_CHARACTERS].split())[:SAMPLE_CHARACTERS]))
+            if len(kept) < SAMPLES_PER_TOPIC or draw < kept[-1][0]:
+                kept.append((draw, " ".join(doc.text[: 4 * SHOWN_CHARACTERS].split())[:SHOWN_CHARACTERS]))
                 kept.sort()
-                del kept[SAMPLES:]
+                del kept[SAMPLES_PER_TOPIC:]
 
     def lines(self) -> dict[tuple[str, str], list[str]]:
         return {place: [line for _, line in kept] for place, kept in self._kept.items()}

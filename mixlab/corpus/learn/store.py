@@ -18,8 +18,8 @@ from mixlab.corpus.learn.linear import LinearModel
 from mixlab.errors import ConfigError, CorpusError
 from mixlab.files import write_atomic
 
-FORMAT = 1
-KINDS: dict[str, type[LinearModel] | type[ClusterModel]] = {"linear": LinearModel, "clusters": ClusterModel}
+MODEL_FORMAT = 1
+MODELS: dict[str, type[LinearModel] | type[ClusterModel]] = {"linear": LinearModel, "clusters": ClusterModel}
 REMAKE = "train it again with `mixlab classify`"
 
 
@@ -29,8 +29,8 @@ def save_classifier(path: Path, model: LinearModel | ClusterModel) -> None:
 
     arrays, about = model.to_arrays()
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    kind = next(name for name, each in KINDS.items() if isinstance(model, each))
-    header = {"format": FORMAT, "kind": kind, "about": about, "sha256": _digest(arrays, about)}
+    kind = next(name for name, each in MODELS.items() if isinstance(model, each))
+    header = {"format": MODEL_FORMAT, "kind": kind, "about": about, "sha256": _digest(arrays, about)}
     # One key of metadata alone: the library writes several in no fixed order.
     write_atomic(path, safetensors.numpy.save(arrays, {"mixlab": json.dumps(header, sort_keys=True)}))
 
@@ -61,9 +61,9 @@ def load_classifier(path: Path) -> LinearModel | ClusterModel:
             metadata = tensors.metadata() or {}
             arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - not a mapping
         header = json.loads(metadata["mixlab"])
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']} is not known, only {FORMAT} is")
-        kind, about, stated = KINDS[header["kind"]], header["about"], header["sha256"]
+        if header["format"] != MODEL_FORMAT:
+            raise ValueError(f"format {header['format']} is not known, only {MODEL_FORMAT} is")
+        kind, about, stated = MODELS[header["kind"]], header["about"], header["sha256"]
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CorpusError(f"{path} is not a classifier of mixlab: {error}", REMAKE) from None
     if stated != _digest(arrays, about):

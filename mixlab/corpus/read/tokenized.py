@@ -2,7 +2,7 @@
 
 The ids of both are taken as they are, so the study's tokenizer must be the one they were made with; that their ids fit
 its vocabulary is checked. A document ends with the end-of-document id, which is not part of it; Megatron's index also
-says where documents begin. Where a flat file has no such id, windows of `WINDOW` ids are documents.
+says where documents begin. Where a flat file has no such id, windows of `WINDOW_TOKENS` ids are documents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mixlab.corpus.read.sources import Source
 from mixlab.errors import CorpusError
 
-WINDOW = 2048
+WINDOW_TOKENS = 2048
 _PART = 1 << 20
 _LLMC_MAGIC, _LLMC_HEADER = 20240520, 1024
 _MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
@@ -82,7 +82,7 @@ def _flat(path: Path, form: IdsFormat) -> Iterator[Ids]:
                 yield from _windows(ids[start:end], _PART)
             start = int(end) + 1
     if start < len(ids):
-        yield from _windows(ids[start:], _PART if ended else WINDOW)
+        yield from _windows(ids[start:], _PART if ended else WINDOW_TOKENS)
 
 
 def _windows(ids: Ids, size: int) -> Iterator[Ids]:

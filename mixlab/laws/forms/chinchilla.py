@@ -19,7 +19,7 @@ from mixlab.laws.forms.points import Observations, Points
 EXPONENT_GRID = np.geomspace(0.05, 2.0, 16)  # exponents to start from: published ones lie between .08 and .5
 KEPT_STARTS = 6
 EXPONENT_BOX = (0.005, 5.0)  # at the lower end a term hardly changes over ten decades, at the upper it is a step
-RIDGE = 1e-9  # relative, for exponents so close to each other that their terms are one
+SAME_EXPONENT_RIDGE = 1e-9  # relative, for exponents so close to each other that their terms are one
 LEAST_AMPLITUDE = 0.02  # of the smallest loss: what a negative amplitude of the inner solve is replaced by
 
 
@@ -76,7 +76,7 @@ def grid_starts(rows: Observations) -> Array:
     design = np.stack([np.ones((len(alpha), len(x))), np.exp(-np.outer(alpha, x)), np.exp(-np.outer(beta, y))], axis=-1)
     design = design / loss[None, :, None]
     normal = np.einsum("snp,snq->spq", design, design)
-    normal[:, range(3), range(3)] *= 1 + RIDGE
+    normal[:, range(3), range(3)] *= 1 + SAME_EXPONENT_RIDGE
     amplitudes = np.linalg.solve(normal, design.sum(axis=1)[:, :, None])[:, :, 0]
     amplitudes = np.maximum(amplitudes, LEAST_AMPLITUDE * loss.min())
     error = np.abs(np.einsum("snp,sp->sn", design, amplitudes) - 1).sum(axis=1)

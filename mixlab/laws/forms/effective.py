@@ -35,17 +35,17 @@ from mixlab.laws.forms.parametric import (
 )
 from mixlab.laws.forms.points import Observations, Points
 
-HEAD = 6  # parameters before the worths
+LEADING = 6  # parameters before the worths
 GAMMA_BOX = (0.1, 3.0)  # at the lower end the larger limit hides the smaller altogether
 CONCAVITY_BOX = (0.02, 1.5)  # g: at the lower end only the presence of a domain counts, above 1 mixing harms
 CONCAVITY_PRIOR = (float(np.log(0.8)), 0.5)
 OWN_CONCAVITY = 0.4  # standard deviation of d_i, and four of them are its box
 COUPLING_PRIOR = (0.0, 1.0)
-LOG_WORTH_BOX = (-30.0, 30.0)  # k: worth nothing to worth everything, at any beta
+LOG_EFFECT_BOX = (-30.0, 30.0)  # k: worth nothing to worth everything, at any beta
 NOTHING = LOG_AMPLITUDE_BOX[0]  # log A where N does not vary: no term in N
 MOST_LOG_TERM = 60.0  # the logarithm of a term is clipped to this: e^60 is far above any loss
 MOST_LOG_START = 8.0  # of a worth that a search starts from
-START_SPREAD = 0.7  # standard deviation of the random worths that a search starts from
+WORTH_SPREAD = 0.7  # standard deviation of the random worths that a search starts from
 LEAST_WORTH = 1e-12  # of a mixture, relative to the best domain's
 LEAST_COUNT = 1e-30  # of a domain's tokens, where their logarithm is taken
 
@@ -71,7 +71,7 @@ class EffectiveData(ParametricLaw):
         self.concave = concave
 
     def size(self, domains: int) -> int:
-        return HEAD + max(1, domains) * (2 if self.concave else 1)
+        return LEADING + max(1, domains) * (2 if self.concave else 1)
 
     def evaluate(self, theta: Array, at: Points) -> tuple[Array, Array]:
         t = self._terms(theta, at)
@@ -109,7 +109,7 @@ class EffectiveData(ParametricLaw):
             at = Points(np.maximum(at.mixture, SMALLEST_SHARE), at.params, at.tokens, at.unique)
             slope = self._worth(theta, at).by_k / self._shares(theta, at).counted
         else:
-            k = theta[:, None, HEAD : HEAD + at.mixture.shape[1]]
+            k = theta[:, None, LEADING : LEADING + at.mixture.shape[1]]
             slope = np.exp(k - t.worth.log_total[:, :, None])
         return value, np.asarray((-beta * t.reducible * t.of_v)[:, :, None] * slope * self._shares(theta, at).by_h)
 
@@ -119,14 +119,14 @@ class EffectiveData(ParametricLaw):
         mean[4], deviation[4] = COUPLING_PRIOR
         if self.concave:
             mean[5], deviation[5] = CONCAVITY_PRIOR
-            deviation[HEAD + max(1, domains) :] = OWN_CONCAVITY
+            deviation[LEADING + max(1, domains) :] = OWN_CONCAVITY
         return mean, deviation
 
     def box(self, rows: Observations) -> tuple[Array, Array, NDArray[np.bool_]]:
         K, exponent = max(1, len(rows.domains)), np.log(EXPONENT_BOX)
         head = [LOG_FLOOR_BOX, LOG_AMPLITUDE_BOX, exponent, exponent, *np.log([GAMMA_BOX, CONCAVITY_BOX])]
         own = [(-4 * OWN_CONCAVITY, 4 * OWN_CONCAVITY)] * (K if self.concave else 0)
-        lower, upper = np.array([*head, *[LOG_WORTH_BOX] * K, *own]).T.copy()
+        lower, upper = np.array([*head, *[LOG_EFFECT_BOX] * K, *own]).T.copy()
         report = np.isin(np.arange(len(lower)), (2, 3))
         if np.ptp(rows.x) == 0:
             upper[1] = NOTHING
@@ -136,7 +136,7 @@ class EffectiveData(ParametricLaw):
             lower[4] = upper[4] = 0.0
         if not (self.concave and rows.domains):
             lower[5] = upper[5] = 0.0
-            lower[HEAD + K :] = upper[HEAD + K :] = 0.0
+            lower[LEADING + K :] = upper[LEADING + K :] = 0.0
         return lower, upper, report
 
     def initial(self, rows: Observations, rng: np.random.Generator) -> Array:
@@ -146,17 +146,17 @@ class EffectiveData(ParametricLaw):
             beta = float(np.clip(np.exp(base[4]), 0.1, 1.0))
             level = float(np.clip(-base[2] / beta, -MOST_LOG_START, MOST_LOG_START))
             for gamma in (1.0, 0.5) if self.coupled else (1.0,):
-                scatter = level + rng.normal(0, START_SPREAD, K) * (K > 1)
+                scatter = level + rng.normal(0, WORTH_SPREAD, K) * (K > 1)
                 own = np.zeros(K if self.concave else 0)
                 starts.append([base[0], base[1], base[3], np.log(beta), np.log(gamma), np.log(0.7), *scatter, *own])
         return np.array(starts)
 
     def natural(self, theta: Array, centre: tuple[float, float], domains: Sequence[str]) -> dict[str, float]:
-        E, A, alpha, beta, gamma, g = (float(value) for value in np.exp(theta[:HEAD]))
+        E, A, alpha, beta, gamma, g = (float(value) for value in np.exp(theta[:LEADING]))
         K = max(1, len(domains))
-        own = np.exp(theta[HEAD + K : HEAD + 2 * K]) if self.concave else np.ones(K)
+        own = np.exp(theta[LEADING + K : LEADING + 2 * K]) if self.concave else np.ones(K)
         # B takes the largest term of D_eff with it, so that what is left of that domain's w is 1.
-        worth = own * theta[HEAD : HEAD + K]
+        worth = own * theta[LEADING : LEADING + K]
         top = float(worth.max())
         found = {
             "E": E,
@@ -212,7 +212,7 @@ class EffectiveData(ParametricLaw):
         shares = self._shares(theta, at)
         h = shares.counted
         K = h.shape[2]
-        k = theta[:, HEAD : HEAD + K]
+        k = theta[:, LEADING : LEADING + K]
         if not self.concave:
             top = k.max(axis=1, keepdims=True)
             worth = np.exp(k - top)
@@ -221,7 +221,7 @@ class EffectiveData(ParametricLaw):
             total = np.maximum(total, LEAST_WORTH)
             by_k = worth[:, None, :] * h / total[:, :, None]
             return _Worth(np.log(total) + top, by_k, np.zeros(total.shape), None, shares.by_r(by_k))
-        g, own = np.exp(theta[:, 5])[:, None], np.exp(theta[:, None, HEAD + K : HEAD + 2 * K])
+        g, own = np.exp(theta[:, 5])[:, None], np.exp(theta[:, None, LEADING + K : LEADING + 2 * K])
         log_each = own * (k[:, None, :] + np.log(np.maximum(h, LEAST_COUNT)))
         scaled = np.where(h > 0, g[:, :, None] * log_each, -np.inf)
         top = scaled.max(axis=2, keepdims=True)

@@ -111,7 +111,7 @@ def test_a_model_of_another_format_is_refused(
     planted: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
-    monkeypatch.setattr("mixlab.corpus.learn.store.FORMAT", 2)
+    monkeypatch.setattr("mixlab.corpus.learn.store.MODEL_FORMAT", 2)
     save_classifier(tmp_path / "m.safetensors", train_labelled(examples, 0).model)
     monkeypatch.undo()
     with pytest.raises(CorpusError, match="format 2 is not known"):
