@@ -81,6 +81,13 @@ def test_noise_is_averaged_out(cases: ModuleType, law: ParametricLaw) -> None:
     assert np.sqrt(np.mean(error**2)) < 0.5 * 0.005
 
 
+def test_runs_that_went_wrong_do_not_drag_the_fit(cases: ModuleType, law: ParametricLaw) -> None:
+    rows = cases.rows_of(law.name, noise=0.005, mixtures=12)
+    wrong = rows.with_loss(np.where(np.arange(len(rows)) % 48 == 7, 2.0, 1.0) * rows.loss)
+    error = np.log(fitted_loss(law, wrong) / cases.planted_loss(law.name, rows))
+    assert np.sqrt(np.mean(error**2)) < 0.005
+
+
 def test_the_formula_says_what_the_law_predicts(cases: ModuleType, law: ParametricLaw) -> None:
     """At any theta and centre: natural parameters, put into the formula in units, give the same loss."""
     for domains in with_and_without_mixtures(law, cases):

@@ -12,6 +12,7 @@ import pytest
 from mixlab.errors import ConfigError
 from mixlab.laws.forms.base import Fits
 from mixlab.laws.forms.chinchilla import Chinchilla
+from mixlab.laws.forms.parametric import ParametricLaw
 from mixlab.laws.forms.points import Observations, Points
 from mixlab.laws.forms.registry import RESERVED, entries, get_entry, get_law, law_choices, register
 from mixlab.laws.forms.solution import Solution, Status
@@ -52,6 +53,7 @@ def test_each_name_gives_a_law_of_that_name() -> None:
     assert len(set(names)) == len(names)
     assert all(get_law(name).name == name for name in names)
     for entry in entries():
+        assert entry.law.baseline != isinstance(entry.law, ParametricLaw)  # a baseline has no theory
         offered = f"{entry.law.name}+gp" in names
         assert offered == (entry.process is not None) == (not entry.law.baseline)
         if entry.process is not None:
