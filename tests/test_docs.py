@@ -249,7 +249,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_samples_call_exists(page: Path) -> None:
+    import mixlab
+
+    for _, line, code in lines_of(page):
+        for owner, name in re.findall(r"\b(mixlab|study)\.(\w+)\(", line) if code else ():
+            assert hasattr(mixlab if owner == "mixlab" else mixlab.Study, name), f"there is no {owner}.{name}"
+
+
 def samples(page: Path) -> list[str]:
+    """Blocks of Python that run; those marked `notest` take too long."""
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
