@@ -6,11 +6,11 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from helpers import planted_runs as synthetic
 
 from analysis.report.build import outcome, render, runs_table, sentence
 from analysis.report.draw import SHOWS
@@ -23,7 +23,7 @@ from mixlab.runs.table import Runs
 
 
 @pytest.fixture(scope="module")
-def csv(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "planted.csv"
     table: Runs = synthetic.planted_table()
     table.write(path)

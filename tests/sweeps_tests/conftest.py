@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from sweeps.driver import Watcher, run_sweep
 from sweeps.executors.local import LocalExecutor
 from sweeps.executors.work import Work
 from sweeps.tracking import NoTracker
-
-sys.path.insert(0, str(Path(__file__).parent))  # for helpers that worker processes import, too
 
 STUDY = """
 name: tiny

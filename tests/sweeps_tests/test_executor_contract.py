@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from hooked_specs import Dies, Endless, Gate, HookedSpec, Raises, hooked, wait_until
+from helpers.hooked_specs import Dies, Endless, Gate, HookedSpec, Raises, hooked, wait_until
 
 from mixlab.errors import ConfigError
 from mixlab.runs.specs import RunSpec

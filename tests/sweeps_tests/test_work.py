@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hooked_specs import HookedSpec, hooked
+from helpers.hooked_specs import HookedSpec, hooked
 
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder

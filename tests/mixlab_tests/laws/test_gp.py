@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.laws.forms.registry import get_law
 
 
-def test_it_corrects_what_a_law_misses_and_keeps_it_at_larger_scale(cases: ModuleType) -> None:
+def test_it_corrects_what_a_law_misses_and_keeps_it_at_larger_scale() -> None:
     rows = cases.rows_of("joint-additive", noise=0.002)
     small = rows.select(rows.params < 2e7)
     large = rows.select(rows.params > 2e7)
@@ -22,7 +22,7 @@ def test_it_corrects_what_a_law_misses_and_keeps_it_at_larger_scale(cases: Modul
     assert error["effective-data+gp"] < 0.7 * error["effective-data"]
 
 
-def test_at_one_scale_it_corrects_there_and_leaves_the_law_alone_elsewhere(cases: ModuleType) -> None:
+def test_at_one_scale_it_corrects_there_and_leaves_the_law_alone_elsewhere() -> None:
     rows = cases.rows_of("joint-additive", noise=0.002)
     one = rows.select((rows.params == rows.params.min()) & (rows.tokens == rows.tokens.min()))
     one = replace(one, loss=one.loss + 0.2 * np.sin(6 * one.mixture[:, 0]))  # what no law of ours can follow
@@ -40,7 +40,7 @@ def test_at_one_scale_it_corrects_there_and_leaves_the_law_alone_elsewhere(cases
     assert slope[:, 1] == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-5)
 
 
-def test_resamples_share_the_kernel(cases: ModuleType) -> None:
+def test_resamples_share_the_kernel() -> None:
     rows = cases.rows_of("effective-data", noise=0.005, mixtures=12)
     law = get_law("effective-data+gp")
     fit = law.fit(rows, np.ones((1, len(rows))))

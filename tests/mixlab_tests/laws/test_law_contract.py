@@ -6,10 +6,10 @@ Rows come from the formula and the example that a law states of itself, so that 
 from __future__ import annotations
 
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.arrays import Array
 from mixlab.laws.forms.parametric import ParametricFits, ParametricLaw
@@ -29,16 +29,16 @@ def fitted_loss(law: ParametricLaw, rows: Observations) -> Array:
 
 
 @pytest.fixture(params=LAWS)
-def law(cases: ModuleType, request: pytest.FixtureRequest) -> ParametricLaw:
+def law(request: pytest.FixtureRequest) -> ParametricLaw:
     found: ParametricLaw = cases.parametric(request.param)
     return found
 
 
-def with_and_without_mixtures(law: ParametricLaw, cases: ModuleType) -> list[tuple[str, ...]]:
+def with_and_without_mixtures(law: ParametricLaw) -> list[tuple[str, ...]]:
     return [cases.DOMAINS] if "mixture" in law.needs else [cases.DOMAINS, ()]
 
 
-def test_planted_truth_is_recovered(cases: ModuleType, law: ParametricLaw) -> None:
+def test_planted_truth_is_recovered(law: ParametricLaw) -> None:
     for domains in with_and_without_mixtures(law, cases):
         rows = cases.rows_of(law.name, domains=domains)
         fit = fitted(law, rows)
@@ -51,7 +51,7 @@ def test_planted_truth_is_recovered(cases: ModuleType, law: ParametricLaw) -> No
         assert fit.predict(far)[0] == pytest.approx(cases.planted_loss(law.name, far, domains), rel=1e-5)
 
 
-def test_other_truths_are_recovered_too(cases: ModuleType, law: ParametricLaw) -> None:
+def test_other_truths_are_recovered_too(law: ParametricLaw) -> None:
     for seed in range(4):
         example, rng = law.example(cases.DOMAINS), np.random.default_rng(seed)
         params = {name: value * np.exp(0.25 * rng.standard_normal()) for name, value in example.items()}
@@ -62,7 +62,7 @@ def test_other_truths_are_recovered_too(cases: ModuleType, law: ParametricLaw) -
         assert fitted_loss(law, replace(rows, loss=level * rows.loss)) == pytest.approx(level * rows.loss, rel=1e-5)
 
 
-def test_a_parameter_may_be_zero(cases: ModuleType, law: ParametricLaw) -> None:
+def test_a_parameter_may_be_zero(law: ParametricLaw) -> None:
     """Where the formula allows it: no floor, a term without size, a domain without worth, an exponent of nothing."""
     example, allowed = law.example(cases.DOMAINS), 0
     for name in example:
@@ -75,20 +75,20 @@ def test_a_parameter_may_be_zero(cases: ModuleType, law: ParametricLaw) -> None:
     assert allowed
 
 
-def test_noise_is_averaged_out(cases: ModuleType, law: ParametricLaw) -> None:
+def test_noise_is_averaged_out(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.005, mixtures=12)
     error = np.log(fitted_loss(law, rows) / cases.planted_loss(law.name, rows))
     assert np.sqrt(np.mean(error**2)) < 0.5 * 0.005
 
 
-def test_runs_that_went_wrong_do_not_drag_the_fit(cases: ModuleType, law: ParametricLaw) -> None:
+def test_runs_that_went_wrong_do_not_drag_the_fit(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.005, mixtures=12)
     wrong = rows.with_loss(np.where(np.arange(len(rows)) % 48 == 7, 2.0, 1.0) * rows.loss)
     error = np.log(fitted_loss(law, wrong) / cases.planted_loss(law.name, rows))
     assert np.sqrt(np.mean(error**2)) < 0.005
 
 
-def test_the_formula_says_what_the_law_predicts(cases: ModuleType, law: ParametricLaw) -> None:
+def test_the_formula_says_what_the_law_predicts(law: ParametricLaw) -> None:
     """At any theta and centre: natural parameters, put into the formula in units, give the same loss."""
     for domains in with_and_without_mixtures(law, cases):
         rows = cases.rows_of(law.name, domains=domains)
@@ -106,7 +106,7 @@ def test_the_formula_says_what_the_law_predicts(cases: ModuleType, law: Parametr
             assert law.formula(natural, at, domains) == pytest.approx(predicted, rel=1e-8)
 
 
-def test_derivatives_equal_finite_differences(cases: ModuleType, law: ParametricLaw) -> None:
+def test_derivatives_equal_finite_differences(law: ParametricLaw) -> None:
     theta = fitted(law, cases.rows_of(law.name)).theta[0]
     rng = np.random.default_rng(2)
     h, n, d = rng.dirichlet(np.ones(3), 4), np.exp(rng.normal(size=4)), np.exp(rng.normal(size=4))
@@ -132,7 +132,7 @@ def test_derivatives_equal_finite_differences(cases: ModuleType, law: Parametric
     assert np.array_equal(both[1][0], gradient)
 
 
-def test_the_loss_moves_with_what_the_law_takes_and_nothing_else(cases: ModuleType, law: ParametricLaw) -> None:
+def test_the_loss_moves_with_what_the_law_takes_and_nothing_else(law: ParametricLaw) -> None:
     fit = fitted(law, cases.rows_of(law.name))
     h, inf = np.array([0.5, 0.3, 0.2]), np.inf
     changes = {
@@ -145,7 +145,7 @@ def test_the_loss_moves_with_what_the_law_takes_and_nothing_else(cases: ModuleTy
     assert {name for name, move in moves.items() if move > 1e-6} == set(law.takes), moves
 
 
-def test_the_loss_falls_in_size_and_tokens_and_rises_with_repeats(cases: ModuleType, law: ParametricLaw) -> None:
+def test_the_loss_falls_in_size_and_tokens_and_rises_with_repeats(law: ParametricLaw) -> None:
     fit = fitted(law, cases.rows_of(law.name))
     h, grid = [0.5, 0.3, 0.2], np.exp(np.linspace(-4, 4, 9))
     supply = 1e9 / grid[:, None] * np.ones(3)
@@ -174,7 +174,7 @@ def undetermined(law: ParametricLaw, rows: Observations) -> bool:
     return bool(np.any(np.triu(cosine, 1) > 1 - COLLINEAR))
 
 
-def test_what_a_law_needs_is_what_settles_its_parameters(cases: ModuleType, law: ParametricLaw) -> None:
+def test_what_a_law_needs_is_what_settles_its_parameters(law: ParametricLaw) -> None:
     """Without variation in what it needs a law is not determined; what it can do without, its box makes up for."""
     at = cases.design()
     assert not undetermined(law, cases.rows_of(law.name))
@@ -189,7 +189,7 @@ def test_what_a_law_needs_is_what_settles_its_parameters(cases: ModuleType, law:
     assert law.needs <= law.takes | {"unique"}
 
 
-def test_many_starts_lead_to_the_lowest_place(cases: ModuleType, law: ParametricLaw) -> None:
+def test_many_starts_lead_to_the_lowest_place(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.005, mixtures=12)
     relative = rows.relative_to(rows.centre)
     lower, upper, _ = law.box(relative)
@@ -208,7 +208,7 @@ def test_many_starts_lead_to_the_lowest_place(cases: ModuleType, law: Parametric
         assert law.fit(rows, weights, start=far).objective[0] > (1 - 1e-7) * fits[0].objective[0]
 
 
-def test_an_exponent_at_its_bound_is_reported(cases: ModuleType, law: ParametricLaw) -> None:
+def test_an_exponent_at_its_bound_is_reported(law: ParametricLaw) -> None:
     """For N and for D some parameter that changes how fast the loss falls reports its bound, and no pinned one does."""
     rows = cases.rows_of(law.name)
     theta = fitted(law, rows).theta[0]
@@ -230,7 +230,7 @@ def test_an_exponent_at_its_bound_is_reported(cases: ModuleType, law: Parametric
             assert np.any(report & (np.array(moves) > 1e-3)), name
 
 
-def test_the_order_of_domains_and_rows_does_not_matter(cases: ModuleType, law: ParametricLaw) -> None:
+def test_the_order_of_domains_and_rows_does_not_matter(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.002, mixtures=12)
     turns = [2, 0, 1]
     turned = replace(
@@ -242,13 +242,13 @@ def test_the_order_of_domains_and_rows_does_not_matter(cases: ModuleType, law: P
     assert fitted_loss(law, rows.select(order)) == pytest.approx(expected[order], rel=2e-4)
 
 
-def test_units_do_not_matter(cases: ModuleType, law: ParametricLaw) -> None:
+def test_units_do_not_matter(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.002, mixtures=12)
     scaled = replace(rows, params=rows.params * 1e-6, tokens=rows.tokens * 1e3, unique=rows.unique * 1e3)
     assert fitted_loss(law, scaled) == pytest.approx(fitted_loss(law, rows), rel=1e-6)
 
 
-def test_fits_to_their_own_losses_equal_each_alone(cases: ModuleType, law: ParametricLaw) -> None:
+def test_fits_to_their_own_losses_equal_each_alone(law: ParametricLaw) -> None:
     rows = cases.rows_of("joint-additive", noise=0.005, mixtures=12)
     tables = np.array([rows.loss, rows.loss * np.exp(0.01 * np.random.default_rng(5).standard_normal(len(rows)))])
     start = fitted(law, rows).theta[0]
@@ -258,7 +258,7 @@ def test_fits_to_their_own_losses_equal_each_alone(cases: ModuleType, law: Param
         assert both.predict(rows)[i] == pytest.approx(alone.predict(rows)[0], rel=1e-8)
 
 
-def test_a_row_of_weight_zero_is_not_seen(cases: ModuleType, law: ParametricLaw) -> None:
+def test_a_row_of_weight_zero_is_not_seen(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, noise=0.002, mixtures=12)
     spoiled = rows.with_loss(np.where(np.arange(len(rows)) < 20, 50.0, rows.loss))
     weights = (np.arange(len(rows)) >= 20).astype(float)[None]
@@ -267,7 +267,7 @@ def test_a_row_of_weight_zero_is_not_seen(cases: ModuleType, law: ParametricLaw)
     assert predicted[1] == pytest.approx(predicted[0], rel=1e-3)
 
 
-def test_fewer_rows_than_parameters_are_reported(cases: ModuleType, law: ParametricLaw) -> None:
+def test_fewer_rows_than_parameters_are_reported(law: ParametricLaw) -> None:
     rows = cases.rows_of(law.name, mixtures=12)
     weights = np.zeros((2, len(rows)))
     weights[0, :: len(rows) // (law.free(rows) - 1) + 1] = 1

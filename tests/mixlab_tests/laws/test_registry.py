@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.errors import ConfigError
 from mixlab.laws.forms.base import Fits
@@ -21,7 +21,7 @@ TREES = "gbdt"  # flat between splits, and no part of a minimal installation
 
 
 @pytest.fixture(scope="module")
-def rows(cases: ModuleType) -> Observations:
+def rows() -> Observations:
     found: Observations = cases.rows_of("joint-additive", noise=0.005, mixtures=6)
     return found
 
@@ -104,7 +104,7 @@ def test_the_gradient_equals_finite_differences(name: str, fits: Fits) -> None:
         assert slope[:, :, k] == pytest.approx(numeric, rel=1e-3, abs=1e-5)
 
 
-def test_the_loss_moves_with_what_is_taken(name: str, fits: Fits, cases: ModuleType) -> None:
+def test_the_loss_moves_with_what_is_taken(name: str, fits: Fits) -> None:
     """And with nothing else, but where a process stands on a law: its own features move it near the runs."""
     h = np.array([0.5, 0.3, 0.2])
     moves = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.errors import FitError
 from mixlab.laws.fit_surface import fit_surface
@@ -83,7 +83,7 @@ def test_repeats_of_all_text_are_recovered() -> None:
 
 
 @pytest.mark.parametrize("name", list(BLIND))
-def test_endless_text_gives_the_law_without_repetition(cases: ModuleType, name: str) -> None:
+def test_endless_text_gives_the_law_without_repetition(name: str) -> None:
     law, blind = cases.parametric(name), cases.parametric(BLIND[name])
     rows = cases.rows_of(name, mixtures=12)
     theta = law.fit(rows, np.ones((1, len(rows)))).theta
@@ -94,7 +94,7 @@ def test_endless_text_gives_the_law_without_repetition(cases: ModuleType, name: 
     assert np.all(law.predict(theta, scarce) > law.predict(theta, at))
 
 
-def test_rows_without_repeats_leave_the_published_constant(cases: ModuleType) -> None:
+def test_rows_without_repeats_leave_the_published_constant() -> None:
     rows = cases.rows_of("additive-data", noise=0.002)
     ample = replace(rows, unique=np.full_like(rows.unique, 1e11))
     fits = {name: get_law(name).fit(ample, np.ones((1, len(rows)))) for name in ("repetition", "additive-data")}
@@ -124,7 +124,7 @@ def test_auto_tells_repeats_apart_where_the_table_states_a_supply() -> None:
     assert names == {"additive-data", "effective-data"}
 
 
-def test_laws_blind_to_repeats_are_left_out_only_where_rows_repeat(cases: ModuleType) -> None:
+def test_laws_blind_to_repeats_are_left_out_only_where_rows_repeat() -> None:
     rows = cases.rows_of("repetition", noise=0.003, mixtures=12)
     frame = pd.DataFrame({"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss": rows.loss})
     frame = frame.assign(**{f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.errors import ConfigError, FitError, RunTableError
 from mixlab.laws.bootstrap import bootstrap_losses
@@ -19,7 +19,7 @@ from mixlab.runs.table import Runs
 
 
 @pytest.fixture(scope="module")
-def table(cases: ModuleType) -> Runs:
+def table() -> Runs:
     """Two evaluation sets that follow planted laws with noise of half a percent."""
     rows = cases.rows_of("effective-data", noise=0.005)
     other = cases.rows_of("joint-additive", noise=0.005, seed=0)
@@ -53,7 +53,7 @@ def test_targets_are_fitted_apart_and_combined(table: Runs) -> None:
     assert gradient[0] - gradient[2] == pytest.approx(slope[0], rel=1e-4)
 
 
-def test_intervals_widen_with_reach_and_hold_new_runs(cases: ModuleType, table: Runs) -> None:
+def test_intervals_widen_with_reach_and_hold_new_runs(table: Runs) -> None:
     surface = fit_surface(table, "loss.a", law="effective-data", bootstrap=60)
     h = np.array([0.3, 0.3, 0.4])
     near, far = (surface.interval(h, n, d) for n, d in ((1e7, 1e9), (1e9, 1e11)))
@@ -193,7 +193,7 @@ def test_the_interval_of_a_printed_parameter_holds_its_value(table: Runs) -> Non
         assert low <= result.params[name] <= high
 
 
-def test_a_law_that_takes_nearly_all_rows_is_tried_on_one_mixture_at_a_time(cases: ModuleType) -> None:
+def test_a_law_that_takes_nearly_all_rows_is_tried_on_one_mixture_at_a_time() -> None:
     groups = np.arange(16)
     folds, single, none = (
         make_splits({"compute": np.ones(16)}, group, min_rows=rows, seed=0)

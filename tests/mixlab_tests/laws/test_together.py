@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import law_cases as cases
 
 from mixlab.laws.choice.auto import weigh
 from mixlab.laws.choice.blend import FitRecipe
@@ -19,7 +18,7 @@ from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 
 
-def test_a_pool_of_problems_solves_each_as_if_alone(cases: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_of_problems_solves_each_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = cases.rows_of("effective-data", noise=0.01)
     weights = (np.random.default_rng(0).random((9, len(rows))) > 0.2).astype(float)
     law, found = get_law("effective-data"), []
@@ -33,7 +32,7 @@ def test_a_pool_of_problems_solves_each_as_if_alone(cases: ModuleType, monkeypat
     assert len(np.unique(found[0].theta[:, 0].round(9))) == 9
 
 
-def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts(cases: ModuleType) -> None:
+def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts() -> None:
     rows = cases.rows_of("effective-data", noise=0.005, mixtures=12)
     frame = pd.DataFrame({"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss": rows.loss})
     shares = {f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)}
@@ -48,7 +47,7 @@ def test_all_rows_are_fitted_beside_the_splits_as_from_many_starts(cases: Module
         )
 
 
-def test_stacked_fits_say_what_each_says(cases: ModuleType) -> None:
+def test_stacked_fits_say_what_each_says() -> None:
     rows = cases.rows_of("joint-additive", noise=0.005, mixtures=12)
     ones, late = np.ones((1, len(rows))), (rows.tokens > rows.tokens.min()).astype(float)[None]
     fits = [

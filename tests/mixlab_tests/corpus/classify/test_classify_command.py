@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import click
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from helpers import topic_texts as planted
 
 from mixlab.commands.classify import classify_command
 from mixlab.corpus.classify.job import ClassifierSpec, ClassifyJob, CutSpec
@@ -58,7 +58,7 @@ def refusal(*arguments: str | Path) -> MixlabError:
 
 
 @pytest.fixture
-def study(planted: ModuleType, tmp_path: Path) -> Path:
+def study(tmp_path: Path) -> Path:
     planted.write_rows(tmp_path / "web.jsonl", planted.rows(80))
     plain = [{"text": f"plain text number {i} " * 8, "id": f"p-{i}"} for i in range(120)]
     planted.write_rows(tmp_path / "plain.jsonl", plain)
@@ -184,7 +184,7 @@ def test_the_help_has_every_option_below_a_heading() -> None:
             assert f"\n  {', '.join(option.opts)}" in shown
 
 
-def test_a_split_by_quality_follows_the_reference_of_good_text(study: Path, planted: ModuleType) -> None:
+def test_a_split_by_quality_follows_the_reference_of_good_text(study: Path) -> None:
     good = planted.write_rows(study / "good.jsonl", planted.rows(60, seed=5, topics=("sailing",)))
     result = run(study, "--domain", "web", "--good", good, "--by", "quality", "--buckets", "3", "--split", "--json")
     parts = json.loads(result.stdout)["parts"][0]["parts"]
@@ -213,7 +213,7 @@ def test_other_domains_and_files_serve_as_reference(study: Path) -> None:
     assert list(data["domains"]) == ["web"]
 
 
-def test_options_that_cannot_be_meant_are_refused_with_a_hint(study: Path, planted: ModuleType) -> None:
+def test_options_that_cannot_be_meant_are_refused_with_a_hint(study: Path) -> None:
     labelled = ("--labelled", study / "labelled.jsonl")
     topics = study / "topics.yaml"
     topics.write_text("a: [recipe]\nb: [anchor]\n")

@@ -7,12 +7,13 @@ import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import topic_texts as planted
 
 from mixlab.corpus.classify.labelled import hold_out, read_examples, train_labelled
 from mixlab.corpus.classify.seeds import read_topics, train_from_seeds
@@ -49,7 +50,7 @@ def test_expected_calibration_error_of_a_case_worked_by_hand() -> None:
     assert expected_calibration_error(probabilities, truth, bins=2) == pytest.approx((0.4 + 0.4) / 2)
 
 
-def test_labelled_topics_are_learnt_measured_and_stored(planted: ModuleType, tmp_path: Path) -> None:
+def test_labelled_topics_are_learnt_measured_and_stored(tmp_path: Path) -> None:
     path = planted.write_rows(tmp_path / "labelled.jsonl", planted.rows())
     examples = read_examples(path, "label", "text", "id-stem")
     train, test = hold_out(examples, 0)
@@ -67,7 +68,7 @@ def test_labelled_topics_are_learnt_measured_and_stored(planted: ModuleType, tmp
     np.testing.assert_array_equal(read.probabilities(texts), trained.model.probabilities(texts))
 
 
-def test_labels_without_a_pattern_are_not_learnt(planted: ModuleType, tmp_path: Path) -> None:
+def test_labels_without_a_pattern_are_not_learnt(tmp_path: Path) -> None:
     """The hold-out must not know what it is asked: with shuffled labels it does no better than chance."""
     data = planted.rows(40)
     labels = [row["label"] for row in data]
@@ -77,7 +78,7 @@ def test_labels_without_a_pattern_are_not_learnt(planted: ModuleType, tmp_path: 
     assert train_labelled(read_examples(path, "label", "text", None), 0).evaluation.accuracy < 0.6
 
 
-def test_damaged_foreign_and_pickled_models_are_refused(planted: ModuleType, tmp_path: Path) -> None:
+def test_damaged_foreign_and_pickled_models_are_refused(tmp_path: Path) -> None:
     examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
     path = tmp_path / "model.safetensors"
     save_classifier(path, train_labelled(examples, 0).model)
@@ -95,7 +96,7 @@ def test_damaged_foreign_and_pickled_models_are_refused(planted: ModuleType, tmp
         load_classifier(path)
 
 
-def test_a_header_of_any_length_is_not_taken_for_a_pickle(planted: ModuleType, tmp_path: Path) -> None:
+def test_a_header_of_any_length_is_not_taken_for_a_pickle(tmp_path: Path) -> None:
     examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
     model = train_labelled(examples, 0).model
     path = tmp_path / "m.safetensors"
@@ -107,9 +108,7 @@ def test_a_header_of_any_length_is_not_taken_for_a_pickle(planted: ModuleType, t
     assert 0x80 in starts  # as a pickle starts
 
 
-def test_a_model_of_another_format_is_refused(
-    planted: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_of_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
     monkeypatch.setattr("mixlab.corpus.learn.store.MODEL_FORMAT", 2)
     save_classifier(tmp_path / "m.safetensors", train_labelled(examples, 0).model)
@@ -129,9 +128,7 @@ def test_a_model_of_another_format_is_refused(
         (lambda rows: [r | {"label": f"l{i}"} for i, r in enumerate(rows * 9)], "at most 500 labels", "label-field"),
     ],
 )
-def test_examples_that_cannot_teach_are_refused(
-    planted: ModuleType, tmp_path: Path, change: object, message: str, hint: str
-) -> None:
+def test_examples_that_cannot_teach_are_refused(tmp_path: Path, change: object, message: str, hint: str) -> None:
     assert callable(change)
     path = planted.write_rows(tmp_path / "l.jsonl", change(planted.rows(20)))
     with pytest.raises(CorpusError, match=message) as caught:
@@ -139,7 +136,7 @@ def test_examples_that_cannot_teach_are_refused(
     assert hint in str(caught.value.hint)
 
 
-def test_too_few_groups_leave_nothing_to_hold_out(planted: ModuleType, tmp_path: Path) -> None:
+def test_too_few_groups_leave_nothing_to_hold_out(tmp_path: Path) -> None:
     data = [
         row | {"id": f"{row['label']}{i % 4 // 2}-{i}"}
         for i, row in enumerate(planted.rows(20, topics=("cooking", "sailing")))
@@ -153,7 +150,7 @@ def test_too_few_groups_leave_nothing_to_hold_out(planted: ModuleType, tmp_path:
         train_labelled(examples, 0)
 
 
-def test_seed_words_find_documents_that_have_none_of_them(planted: ModuleType) -> None:
+def test_seed_words_find_documents_that_have_none_of_them() -> None:
     rng = random.Random(0)
     data = planted.rows(100)
     texts = [row["text"] for row in data] + [planted.text(None, rng) for _ in range(100)]
@@ -187,13 +184,13 @@ def test_topics_that_cannot_be_meant_are_refused(tmp_path: Path, text: str, mess
         read_topics(path)
 
 
-def test_seeds_that_hardly_occur_are_refused(planted: ModuleType) -> None:
+def test_seeds_that_hardly_occur_are_refused() -> None:
     texts = [row["text"] for row in planted.rows(20)]
     with pytest.raises(CorpusError, match="`moon` occur in 0"):
         train_from_seeds(texts, {"sailing": ("anchor",), "moon": ("crater",)}, 0)
 
 
-def test_clusters_are_counted_found_and_named(planted: ModuleType, tmp_path: Path) -> None:
+def test_clusters_are_counted_found_and_named(tmp_path: Path) -> None:
     data = planted.rows(80)
     texts, truth = [row["text"] for row in data], np.array([row["label"] for row in data])
     lsa = Lsa.fit(texts, 0)
@@ -259,7 +256,7 @@ def test_a_classifier_of_the_users_own(tmp_path: Path, monkeypatch: pytest.Monke
         checked_probabilities(wrong, ["x"])
 
 
-def test_the_header_of_a_model_can_be_read_without_mixlab(planted: ModuleType, tmp_path: Path) -> None:
+def test_the_header_of_a_model_can_be_read_without_mixlab(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     examples = read_examples(planted.write_rows(tmp_path / "l.jsonl", planted.rows(10)), "label", "text", None)
