@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mixlab.commands.classify:classify_command",
         "Topics and quality of a domain's documents; split it by them.",
     ),
-    "score": ("mixlab.commands.score:score", "A signal per document by a trained proxy: perplexity."),
+    "score": ("mixlab.commands.score:score", "Score documents with a trained proxy: perplexity."),
     "sweep": ("mixlab.commands.sweep:sweep", "Train the proxies (or print the plan with --plan)."),
     "status": ("mixlab.commands.status:status", "What ran, what failed, what is left and what it will cost."),
     "fit": ("mixlab.commands.fit:fit", "Fit a scaling law to a run table."),
@@ -85,7 +85,7 @@ def app() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 3 some runs failed, 4 the fit cannot carry the answer."""
+    """Run the command line and exit: 0 done, 2 bad input, 3 some runs failed, 4 the runs cannot support the answer."""
     try:
         code = app.main(args=args, prog_name="mixlab", standalone_mode=False)
     except MixlabError as error:
@@ -97,6 +97,6 @@ def main(args: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what had finished is kept, the same command goes on", err=True)
+        click.echo("interrupted; what had finished is kept, and the same command continues", err=True)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

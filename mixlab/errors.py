@@ -51,7 +51,7 @@ class InfeasibleError(MixlabError):
 
 
 class FitError(MixlabError):
-    """The runs cannot carry the answer; the hint says which runs are missing."""
+    """The runs cannot support the answer; the hint says which runs are missing."""
 
     exit_code = 4
 

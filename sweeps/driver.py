@@ -198,7 +198,7 @@ def make_runs(
                 watcher.progress(event.job, event.tokens)
             elif isinstance(event, Restarted):
                 code = "" if event.exit_code is None else f" (exit code {event.exit_code})"
-                watcher.warn(f"a worker died{code}; its job starts again")
+                watcher.warn(f"a worker died{code}; its job is restarted")
             elif isinstance(event, Finished):
                 for record in event.records:
                     if record.run_id not in known:

@@ -111,7 +111,7 @@ class Ledger:
         for path, why in reading.damaged.items():
             aside = _set_aside(path, "damaged")
             self.warnings.append(
-                f"set aside a damaged record, its run will be made again: {path.name} is now {aside.name} ({why})"
+                f"set aside a damaged record; its run will be repeated: {path.name} is now {aside.name} ({why})"
             )
         for run_id in reading.unsealed:
             write_json(self._path(run_id), seal(self._records[run_id]))

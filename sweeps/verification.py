@@ -222,7 +222,7 @@ def verdict_of(best: Contender, winner: str, beats: Mapping[str, Mapping[str, An
         parts.append(f"It beats {_join(clear)} by more than the noise floor of {floor:.4f}.")
     if close:
         noise = "that noise" if clear else f"the noise floor of {floor:.4f}"
-        parts.append(f"It cannot be told from {_join(close)} within {noise}.")
+        parts.append(f"It cannot be told apart from {_join(close)} within {noise}.")
     if lost:
         parts.append(f"It LOSES to {_join(lost)}; the best mixture measured is {_said(winner)}.")
     return " ".join(parts)

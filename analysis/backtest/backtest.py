@@ -41,7 +41,7 @@ COLUMNS = {  # heading and decimals; short, so that a table fits into 80 columns
     "coverage_90": ("held", 2),
     "width_90": ("width", 1),
 }
-LEGEND = "error: mean relative, %; rho: Spearman; pairs: ranked right; held, width (%): of the 90% interval"
+LEGEND = "error: mean relative, %; rho: Spearman; pairs: share ranked correctly; held, width (%): of the 90% interval"
 
 
 @dataclass(frozen=True, repr=False)

@@ -48,7 +48,7 @@ def split_rows(table: Runs, held_out: NDArray[np.bool_], *, continue_runs: bool 
     if both.any():
         runs = len(np.unique(ids[both]))
         if continue_runs:
-            notes.append(f"{runs} runs stand on both sides: later points of runs that the fit has seen are predicted")
+            notes.append(f"{runs} runs are on both sides: later points of runs that the fit has seen are predicted")
         else:
             fit = fit & ~both
             notes.append(f"{int(both.sum())} rows of {runs} held-out runs are left out of the fit, to keep runs whole")

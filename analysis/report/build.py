@@ -73,7 +73,7 @@ def sentence(picture: Picture) -> str:
     """The answer in a sentence."""
     answer = picture.answer
     if answer is None:
-        return "These runs cannot carry a recommendation yet; the notes below say what is missing."
+        return "These runs cannot support a recommendation yet; the notes below say what is missing."
     size = f"a model of {format_quantity(answer.params)} parameters on {format_quantity(answer.tokens)} tokens"
     loss = f"an expected loss of {answer.loss['mean']:.4f} [{answer.loss['low']:.4f}, {answer.loss['high']:.4f}]"
     text = f"With {format_flops(answer.flops)} FLOPs, train {size}"
@@ -90,13 +90,13 @@ def outcome(verification: Mapping[str, Any]) -> dict[str, Any]:
     if min(differences, default=0.0) < -floor:
         return {"heading": f"{winner} beat the recommended mixture", "good": False}
     if max(differences, default=0.0) <= floor:
-        heading = "no mixture can be told from the recommended one"
+        heading = "no mixture differs from the recommended one by more than noise"
     elif min(differences) > floor:
         heading = "the recommended mixture won"
     elif winner == "recommended":
         heading = "the recommended mixture came first, not by more than noise"
     else:
-        heading = f"{winner} and the recommended mixture cannot be told apart"
+        heading = f"{winner} and the recommended mixture do not differ by more than noise"
     if not verification["interval_held"]:
         heading += ", but its loss was not predicted well"
     return {"heading": heading, "good": verification["interval_held"]}

@@ -186,7 +186,7 @@ def predict_task(
     names = _columns(found, [task] if isinstance(task, str) else list(task))
     if len(names) > 1:
         if chance is not None or items is not None:
-            raise ConfigError("--chance and --items are of one benchmark, but several are asked for", "leave them out")
+            raise ConfigError("--chance and --items describe one benchmark, but several were given", "leave them out")
         found = Runs(found.frame.assign(**{MEAN: found.frame[names].mean(axis=1, skipna=False)}), found.notes)
     target = names[0] if len(names) == 1 else MEAN
     cost = cost_of(found)
@@ -232,7 +232,7 @@ def _columns(runs: Runs, tasks: Sequence[str]) -> list[str]:
     if len(set(tasks)) < len(tasks):
         raise ConfigError("a benchmark is named twice", "name each once")
     if not any(str(name).startswith(ACCURACY) for name in runs.frame.columns):
-        raise ConfigError("the table has no column of a benchmark", "that is `acc.<task>`, accuracies from 0 to 1")
+        raise ConfigError("the table has no column of a benchmark", "add `acc.<task>`, accuracies from 0 to 1")
     asked = (ACCURACY + task.removeprefix(ACCURACY) for task in tasks)
     return list(dict.fromkeys(name for pattern in asked for name in matching_columns(runs, pattern, (ACCURACY,))))
 
@@ -248,7 +248,9 @@ def _title(columns: list[str]) -> str:
 def _budget(cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:
     if params is not None and tokens is not None:
         if flops is not None:
-            raise ConfigError("--params and --tokens settle the budget, but --flops is given too", "leave one out")
+            raise ConfigError(
+                "--params and --tokens already fix the budget, but --flops was given too", "leave one out"
+            )
         return float(cost.flops(params, tokens))
     if flops is None:
         raise ConfigError("a prediction needs a budget", "give --flops C, or the model by --params N --tokens D")
@@ -263,7 +265,7 @@ def _warnings(chain: TwoStep | TaskMean, loss: dict[str, float], trial: Trial | 
             "the curve of step 2 goes beyond its rows"
         )
     if trial is None:
-        found.append("the runs are too few to try the two steps on those of most compute")
+        found.append("there are too few runs to test the two steps on those of most compute")
     else:
         found += [
             f"without a loss, `{name}` predicts held-out runs better ({error:.4f} against {trial.error:.4f})"

@@ -16,7 +16,7 @@ from mixlab.commands.options import json_option, law_option, print_json, runs_op
 @click.option("--against", type=click.Path(), metavar="RUNS2", help="Predict the rows of another table.")
 @law_option("two-step")
 @click.option(
-    "--target", "targets", multiple=True, metavar="COL", help="Column or pattern such as 'loss.*' (again for more)."
+    "--target", "targets", multiple=True, metavar="COL", help="Column or pattern such as 'loss.*' (repeat for more)."
 )
 @click.option("--continue-runs", is_flag=True, help="Runs may have rows on both sides: predict their later points.")
 @click.option(
@@ -26,7 +26,7 @@ from mixlab.commands.options import json_option, law_option, print_json, runs_op
     show_default=True,
     help="Resamples of the curve of two-step.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
 @runs_options
 @json_option
 def backtest(

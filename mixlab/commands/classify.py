@@ -62,7 +62,9 @@ parts = partial(click.option, cls=GroupedOption, heading="Filters and parts")
 @topics("--embedder", metavar="MODULE:OBJECT", help="An embedding model of your own; its vectors are clustered.")
 @topics("--min-probability", type=click.FloatRange(0, 1), default=0.0, help="Less probable topics become `other`.")
 @topics("--test", type=FILE, help="Labelled examples to test the topics on.")
-@compare("--reference", default=UNIFORM, show_default=True, metavar="uniform|DOMAIN|FILE", help="Target shares.")
+@compare(
+    "--reference", default=UNIFORM, show_default=True, metavar="uniform|DOMAIN|FILE", help="Shares to compare with."
+)
 @compare("--over", type=click.FloatRange(1), default=1.5, show_default=True, help="Over-represented above this ratio.")
 @signals("--good", type=FILE, help="Examples of good text, for the signal `quality`.")
 @signals("--scores", type=FILE, help="Parquet of signals by document id, such as `mixlab score` writes.")
@@ -76,7 +78,7 @@ parts = partial(click.option, cls=GroupedOption, heading="Filters and parts")
 @parts("--print", "only_print", is_flag=True, help="Show what --split would change in study.yaml.")
 @click.option("--samples", type=click.IntRange(0, 20), default=0, metavar="N", help="Documents to show per topic.")
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for tags and models.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: by the amount of text).")
 @json_option
 @gather(ClassifierSpec, "classifier")
@@ -104,7 +106,7 @@ def classify_command(
     Topics come from one of
       --labelled examples.jsonl     labelled examples
       --topics topics.yaml          a few seed words per topic
-      --clusters auto               nothing: documents that are alike
+      --clusters auto               no labels: similar documents
       --model, --classifier         a classifier that exists
 
     Prints the inventory by topic and writes tags.parquet (document, topic, probability, signals), topics.json and

@@ -14,10 +14,15 @@ from mixlab.files import write_atomic
 
 @click.command()
 @click.argument("recommendation", type=click.Path(path_type=Path))
-@click.option("--to", "trainer", type=click.Choice(tuple(TRAINERS)), required=True, help="Whose syntax.")
+@click.option("--to", "trainer", type=click.Choice(tuple(TRAINERS)), required=True, help="The trainer.")
 @click.option("--data", multiple=True, metavar="D=PATH", help="Where a domain's data lies for the trainer.")
-@click.option("--tokens-per-document", multiple=True, metavar="D=MEAN,...", help="For those that sample documents.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the trainer's own sampling.")
+@click.option(
+    "--tokens-per-document",
+    multiple=True,
+    metavar="D=MEAN,...",
+    help="Mean tokens per document, for trainers that sample documents.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the trainer's own sampling.")
 @output_option("Write it here (default: stdout).")
 @json_option
 def export(

@@ -17,7 +17,7 @@ from mixlab.shown import Shown
 @law_option("isoflop", "two-step")
 @click.option("--target", default="loss", show_default=True, help="The column to fit.")
 @click.option("--bootstrap", type=click.IntRange(min=0), default=200, show_default=True, help="Resamples of the runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
 @click.option("--params-column", metavar="COL", help="Which column is N (default: params).")
 @runs_options
 @json_option

@@ -18,10 +18,16 @@ KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task
 @click.argument("runs", type=click.Path())
 @output_option("File (.png, .svg or .pdf); default KIND.png.")
 @click.option("--target", metavar="COL", help="Loss column (isoflop, curve, backtest), or acc.<task> (task).")
-@click.option("--flops", type=QUANTITY, help="Budget of what is recommended or predicted (not isoflop, backtest).")
+@click.option(
+    "--flops", type=QUANTITY, help="Budget of the recommendation or prediction (not for isoflop and backtest)."
+)
 @law_option(default=None)
 @click.option(
-    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
+    "--bootstrap",
+    type=click.IntRange(min=10),
+    default=100,
+    show_default=True,
+    help="Resamples, where a new answer is computed.",
 )
 @runs_options
 @json_option

@@ -28,18 +28,22 @@ from mixlab.files import write_json
     required=True,
     multiple=True,
     metavar="T",
-    help="Column acc.T, or a pattern such as 'mmlu_*'; of several, their mean.",
+    help="Benchmark (column acc.T) or pattern such as 'mmlu_*'; repeat it to average several.",
 )
 @click.option("--flops", type=QUANTITY, help="The budget C.")
 @click.option("--params", type=QUANTITY, help="N (default: compute-optimal by step 1).")
 @click.option("--tokens", type=QUANTITY, help="D (default: what C buys at N).")
-@click.option("--fixed-mix", multiple=True, metavar="D=W,...", help="The mixture, where the runs differ in theirs.")
+@click.option(
+    "--fixed-mix", multiple=True, metavar="D=W,...", help="The mixture to predict for, where the runs differ in theirs."
+)
 @click.option("--loss", metavar="COL", help="The loss to go through (default: nll.T, else loss, else all loss.<eval>).")
 @law_option()
 @click.option("--chance", type=click.FloatRange(0, 1), help="Accuracy of guessing, e.g. 0.25 (default: estimated).")
-@click.option("--items", type=click.IntRange(min=1), help="Questions in the benchmark: adds their sampling noise.")
+@click.option(
+    "--items", type=click.IntRange(min=1), help="Number of questions in the benchmark; adds their sampling noise."
+)
 @click.option("--bootstrap", type=click.IntRange(min=20), default=200, show_default=True, help="Resamples of the runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
 @runs_options
 @output_option()
 @json_option
@@ -60,7 +64,7 @@ def predict_task(
     output: Path | None,
     as_json: bool,
 ) -> int:
-    """The accuracy on a benchmark that RUNS lead to expect of a model trained at a budget.
+    """Predict the accuracy on a benchmark of a model trained at a budget.
 
     Step 1 predicts a loss from size, tokens and mixture, step 2 the accuracy from that loss.
     """

@@ -23,13 +23,13 @@ OTHERS = ("tables", "licences", "metadata")
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("quickstart"))
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one per core).")
 @click.pass_context
 def quickstart(context: click.Context, directory: Path, seed: int, workers: int | None) -> int:
     """Prepare, sweep, recommend, verify and report in DIRECTORY, on text found in this Python environment.
 
-    The same command goes on after an interruption.
+    The same command continues after an interruption.
     """
     started = time.monotonic()
     if not (directory / "study.yaml").exists():
@@ -41,9 +41,9 @@ def quickstart(context: click.Context, directory: Path, seed: int, workers: int 
         if stored != seed:
             raise ConfigError(
                 f"{directory} holds a study with seed {stored}, but seed {seed} was asked for",
-                "give another directory, or the same seed to go on with it",
+                "give another directory, or the same seed to continue with it",
             )
-        say(f"going on with the study in {directory}")
+        say(f"continuing the study in {directory}")
     codes = [
         _step(context, "prepare", directory=str(directory)),
         _step(context, "sweep", directory=str(directory), workers=workers),

@@ -25,17 +25,19 @@ from mixlab.files import write_json
 @click.argument("runs", type=click.Path())
 @click.option("--flops", type=QUANTITY, help="The budget C (default: the study's target).")
 @click.option("--objective", multiple=True, metavar="EVAL=W,...", help="Weights over evaluation sets.")
-@click.option("--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain (tokens=: of all text).")
-@click.option("--max-epochs", type=click.FloatRange(min=0, min_open=True), help="Most repeats of a domain.")
+@click.option(
+    "--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain (tokens=N without mixtures)."
+)
+@click.option("--max-epochs", type=click.FloatRange(min=0, min_open=True), help="Most epochs of a domain.")
 @click.option("--min", "lower", multiple=True, metavar="D=W,...", help="Smallest weights.")
 @click.option("--max", "upper", multiple=True, metavar="D=W,...", help="Largest weights.")
 @law_option(default=None)
-@click.option("--fixed-mix", multiple=True, metavar="D=W,...", help="Keep this mixture, search the size alone.")
+@click.option("--fixed-mix", multiple=True, metavar="D=W,...", help="Keep this mixture and search only the size.")
 @click.option("--params", type=QUANTITY, help="Fix N.")
 @click.option("--tokens", type=QUANTITY, help="Fix D.")
 @click.option("--kl", type=click.FloatRange(min=0), default=0.0, help="Weight of KL(mixture || prior).")
 @click.option("--bootstrap", type=click.IntRange(min=20), default=200, show_default=True, help="Resamples of the runs.")
-@click.option("--seed", type=int, help="Of resamples and starts (default: the study's, else 0).")
+@click.option("--seed", type=int, help="Seed of resamples and starts (default: the study's, else 0).")
 @runs_options
 @output_option()
 @json_option

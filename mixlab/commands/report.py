@@ -17,7 +17,11 @@ from mixlab.commands.options import QUANTITY, json_option, law_option, output_op
 @click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
 @law_option(default=None)
 @click.option(
-    "--bootstrap", type=click.IntRange(min=10), default=100, show_default=True, help="Resamples, of a new answer."
+    "--bootstrap",
+    type=click.IntRange(min=10),
+    default=100,
+    show_default=True,
+    help="Resamples, where a new answer is computed.",
 )
 @runs_options
 @json_option

@@ -40,7 +40,7 @@ def verify(
     What is proved is the study's recommendation.json where it is for this budget, else a new recommendation.
     """
     study = mixlab.open_study(directory)
-    say("fitting the sweep and naming the candidates")
+    say("fitting the sweep and choosing the candidates")
     result = study.verify(flops, seeds=seeds, mixes=mixes, executor=executor, workers=workers)
     print_result(result, as_json)
     return 0

@@ -27,9 +27,10 @@ def require_agreement(predicted: Array, rows: Observations, target: str) -> None
     """
     if stats.kendalltau(predicted, rows.loss).statistic <= 0:
         raise FitError(
-            f"`{target}` does not follow the laws, in which a loss falls with size and tokens: where they expect less, "
+            f"`{target}` does not behave like a loss, which falls with size and tokens: where the laws predict less, "
             "it is no lower",
-            "check the column: an accuracy is no loss (--law two-step), and runs that diverged belong out (--where)",
+            "check the column: an accuracy is not a loss (--law two-step), and runs that diverged should be left out "
+            "(--where)",
         )
 
 
@@ -53,15 +54,15 @@ def left_out(choice: Choice, data: Data) -> list[str]:
     if choice.candidates or not recipe.early:
         return []
     early = int(np.sum(recipe.weights(data.rows, data.flops, np.ones((1, len(data.rows)))) == 0))
-    return [f"{early} rows before the first {100 * recipe.early:.0f}% of their run's tokens are left out as too early"]
+    return [f"{early} rows before the first {100 * recipe.early:.0f}% of their run's tokens are left out: too early"]
 
 
 def untested(transfer: TransferError, flops: Array) -> list[str]:
     """What the runs (n,) are too few, or too alike in compute, to try on rows that a fit has not seen."""
     if not transfer.quantile:
-        return ["the runs are too few to validate on: intervals come from in-sample errors and may be narrow"]
+        return ["there are too few runs to validate on: intervals come from in-sample errors and may be narrow"]
     if not transfer.tests.get("compute") and np.ptp(np.log(flops)) > 0:
-        return ["the runs do not span compute levels enough to test extrapolation: intervals may be narrow"]
+        return ["the runs span too few compute levels to test extrapolation: intervals may be narrow"]
     return []
 
 

@@ -123,7 +123,7 @@ def _fit_target(choice: Choice, data: Data, target: str, bootstrap: int, paramet
     result = replace(_result(fits[0], several, rows, target), members=_members(kept, fits, choice))
     if result.status == Status.ILL_CONDITIONED:
         warnings.append(
-            f"the rows cannot tell all parameters of {target}'s fit apart: trust predictions, not parameters"
+            f"the rows do not determine all parameters of the fit of {target}: trust predictions, not parameters"
         )
     return _Fitted(blend, result, resamples, warnings)
 
@@ -147,7 +147,7 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float
             kept.append((recipe, weight))
             fits.append(fit)
         else:
-            passed_over.append(f"the law `{recipe}` is passed over: its fit of {target} ended as {fit.status[0]}")
+            passed_over.append(f"the law `{recipe}` is skipped: its fit of {target} ended as {fit.status[0]}")
     if not kept:
         raise FitError(
             "; ".join(passed_over),

@@ -31,7 +31,7 @@ def _of_compute(answer: Recommendation, surface: Surface) -> list[str]:
     ratio = answer.extrapolation["flops_ratio"]
     if ratio > ANOTHER_SCALE and "compute" not in surface.choice.objective.tests:
         found.append(
-            "no runs differ enough in compute to try the law on more of it: trust the order of mixtures, "
+            "no runs differ enough in compute to test the law on more of it: trust the order of mixtures, "
             "not the loss or its interval"
         )
     if ratio > FAR:
@@ -68,7 +68,7 @@ def _of_mixture(answer: Recommendation, posed: PosedQuestion) -> list[str]:
             if limit < 1 and answer.mixture.get(name, 0.0) > limit - 1e-4
         ]
         if capped:
-            found.append(f"held back by the supply or a bound: {', '.join(capped)}")
+            found.append(f"limited by the supply or a bound: {', '.join(capped)}")
     return found
 
 
@@ -80,7 +80,7 @@ def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
         name = key.replace("_", " ")
         theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
         if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
-            found.append(f"the {name} mixture is predicted better, but lies outside the bounds or caps")
+            found.append(f"the {name} mixture is predicted to be better, but lies outside the bounds or caps")
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
             found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
     return found

@@ -112,7 +112,7 @@ def with_bounds(
     """
     if facts.space is None:
         if lower or upper:
-            raise ConfigError("the table has no mix.<domain> columns, so --min and --max mean nothing here")
+            raise ConfigError("the table has no mix.<domain> columns, so --min and --max have no meaning here")
         return None
     for name in (*(lower or {}), *(upper or {})):
         require_domain(name, facts.space.names)

@@ -66,7 +66,7 @@ target:
 """
 
 
-def new_study(directory: Path, sources: Sequence[Path] = (), *, force: bool = False) -> dict[str, Path]:
+def new_study(directory: str | Path, sources: Sequence[str | Path] = (), *, force: bool = False) -> dict[str, Path]:
     """Write directory/study.yaml to edit, with a domain per file or folder of text.
 
     Args:
@@ -79,10 +79,11 @@ def new_study(directory: Path, sources: Sequence[Path] = (), *, force: bool = Fa
     Raises:
         ConfigError: when there is a study.yaml already, or text for fewer than two domains.
     """
+    directory = Path(directory)
     folder = StudyFolder(directory)
     if folder.config_file.exists() and not force:
         raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with --force")
-    domains = name_domains(sources or find_sources(directory))
+    domains = name_domains([Path(source) for source in sources] or find_sources(directory))
     if len(domains) < 2:
         where = "--from names" if sources else f"{directory} holds text for"
         raise ConfigError(

@@ -90,7 +90,7 @@ def _construct(node: Any, at: tuple[str | int, ...], path: Path, document: Docum
                 raise ConfigError(f"{path}:{_line(key_node)}: a key must be plain text")
             key = str(key_node.value)
             if key in mapping:
-                raise ConfigError(f"{path}:{_line(key_node)}: key `{key}` stands twice", "keep one of the two")
+                raise ConfigError(f"{path}:{_line(key_node)}: key `{key}` is duplicated", "keep one of the two")
             document.lines[(*at, key)] = _line(key_node)
             mapping[key] = _construct(value_node, (*at, key), path, document)
         return mapping

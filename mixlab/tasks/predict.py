@@ -77,7 +77,7 @@ def mixture_of(table: Runs, fixed: dict[str, float]) -> Mixture | None:
     """
     if not table.domains:
         if fixed:
-            raise ConfigError("the table has no mix.<domain> columns, so --fixed-mix means nothing here")
+            raise ConfigError("the table has no mix.<domain> columns, so --fixed-mix has no meaning here")
         return None
     for name in fixed:
         if name not in table.domains:

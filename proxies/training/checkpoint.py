@@ -26,7 +26,7 @@ from mixlab.runs.specs import Point, RunSpec
 from proxies.model.engine import State
 from proxies.model.parameters import Floats, packed, parameter_shapes, unpacked
 
-AGAIN = "delete it and run the same command: the run starts anew"
+AGAIN = "delete it and run the same command: the run starts over"
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,12 @@ def test_defeat_and_a_draw_are_said() -> None:
     assert outcome(proof(-0.1, winner="uniform")) == {"heading": "uniform beat the recommended mixture", "good": False}
     close = outcome(proof(0.1, second=0.001))
     assert close == {"heading": "the recommended mixture came first, not by more than noise", "good": True}
-    assert outcome(proof(0.01, second=0.001))["heading"] == "no mixture can be told from the recommended one"
+    assert (
+        outcome(proof(0.01, second=0.001))["heading"]
+        == "no mixture differs from the recommended one by more than noise"
+    )
     behind = outcome(proof(0.1, winner="best_observed", second=-0.01))
-    assert behind["heading"] == "best observed and the recommended mixture cannot be told apart"
+    assert behind["heading"] == "best observed and the recommended mixture do not differ by more than noise"
     missed = outcome(proof(0.1, held=False))
     assert missed == {"heading": "the recommended mixture won, but its loss was not predicted well", "good": False}
 
@@ -123,7 +126,7 @@ def test_two_rows_give_a_page_that_says_what_is_missing(tmp_path: Path, planted:
     planted.frame.head(2).to_csv(tmp_path / "two.csv", index=False)
     picture = gather(tmp_path / "two.csv")
     assert picture.answer is None
-    assert "cannot carry a recommendation" in render(picture)
+    assert "cannot support a recommendation" in render(picture)
     assert any("the fit is left out" in note for note in picture.notes)
 
 

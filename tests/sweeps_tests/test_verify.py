@@ -220,6 +220,6 @@ def test_a_defeat_is_said() -> None:
     assert "OUTSIDE the predicted 2.0000 [1.9000, 2.1000]" in verdict
     assert "It LOSES to uniform; the best mixture measured is uniform." in verdict
     assert "beats proportional by more than the noise floor of 0.0500" in verdict
-    assert "cannot be told from best observed within that noise" in verdict
+    assert "cannot be told apart from best observed within that noise" in verdict
     close = verdict_of(best, "uniform", {"uniform": {"difference": 0.01, "beyond_noise": False}}, 0.05)
-    assert close.endswith("It cannot be told from uniform within the noise floor of 0.0500.")
+    assert close.endswith("It cannot be told apart from uniform within the noise floor of 0.0500.")

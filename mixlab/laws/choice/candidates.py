@@ -88,5 +88,5 @@ def _require_mixtures(law: Law, mixtures: int, domains: int) -> None:
         raise FitError(
             f"the law `{law.name}` has {per_domain} coefficients of domains and needs at least {needed} distinct "
             f"mixtures, but got {mixtures}",
-            "add mixtures, or choose the law by name to fit it all the same",
+            "add mixtures, or name the law to fit it anyway",
         )

@@ -43,7 +43,11 @@ DIRICHLET = np.random.default_rng(0).dirichlet(np.ones(3), 14)
 PATH = np.geomspace(1e7, 1e10, 12)
 REFUSED = {
     "a loss that never changes": (sized(*GRID).assign(loss=2.5), "is 2.5 in all 25 rows", "check the column"),
-    "a loss that rises": (sized(*GRID).assign(loss=lambda t: 5 - t["loss"]), "does not follow the laws", "an accuracy"),
+    "a loss that rises": (
+        sized(*GRID).assign(loss=lambda t: 5 - t["loss"]),
+        "does not behave like a loss",
+        "an accuracy",
+    ),
     "tokens in proportion to size": (sized(PATH, 20 * PATH), "do not vary model size and tokens apart", "run several"),
     "one token count": (sized(PATH, np.full(12, 1e10)), "do not vary model size and tokens apart", "run several"),
     "two token counts": (sized(*np.meshgrid(PATH, [1e9, 1e10])), "at least 3 different token counts", "train runs"),

@@ -161,7 +161,7 @@ def test_supply_holds_the_answer_back(surface: Surface, table: Runs) -> None:
     answer = recommend(surface, ask(space(max_epochs=4), 1e18), observed=table)
     assert answer.epochs["code"] == pytest.approx(4, abs=0.01)
     assert answer.mixture["math"] > answer.mixture["web"]
-    assert any("held back by the supply or a bound: " in warning and "code" in warning for warning in answer.warnings)
+    assert any("limited by the supply or a bound: " in warning and "code" in warning for warning in answer.warnings)
 
 
 def test_scarce_text_asks_for_a_larger_model(surface: Surface) -> None:

@@ -112,7 +112,7 @@ def test_several_tasks_and_their_mean(folder: Path) -> None:
     given = mixlab("predict-task", "own.csv", *args, "--params", "1B", cwd=folder)
     assert given.returncode == 0, given.stderr
     refused(
-        mixlab("predict-task", "runs.csv", *args, "--chance", "0.2", cwd=folder), 2, "are of one benchmark", "leave"
+        mixlab("predict-task", "runs.csv", *args, "--chance", "0.2", cwd=folder), 2, "describe one benchmark", "leave"
     )
 
 
@@ -132,7 +132,12 @@ def test_mixtures_must_be_said_where_they_differ(folder: Path) -> None:
     [
         (["--task", "quizz", "--flops", "1e21"], 2, "no column `acc.quizz`", "did you mean `acc.quiz`?"),
         (["--task", "quiz"], 2, "a prediction needs a budget", "give --flops"),
-        (["--task", "quiz", "--flops", "1", "--params", "1", "--tokens", "1"], 2, "settle the budget", "leave one out"),
+        (
+            ["--task", "quiz", "--flops", "1", "--params", "1", "--tokens", "1"],
+            2,
+            "already fix the budget",
+            "leave one out",
+        ),
         (["--task", "coin", "--flops", "1e21"], 4, "does not rise as the loss falls", "predict the loss instead"),
         (["--task", "coin", "--flops", "1e21", "--chance", "0.5"], 4, "is still at chance", "predict the loss instead"),
         (["--task", "quiz", "--flops", "1e21", "--where", "params < 2e7"], 4, "needs at least 8 rows", "add runs"),
