@@ -83,6 +83,9 @@ def new_study(directory: str | Path, sources: Sequence[str | Path] = (), *, forc
     folder = StudyFolder(directory)
     if folder.config_file.exists() and not force:
         raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with --force")
+    for source in map(Path, sources):
+        if not source.exists():
+            raise ConfigError(f"there is no file or folder {source}", "name files or folders of text")
     domains = name_domains([Path(source) for source in sources] or find_sources(directory))
     if len(domains) < 2:
         where = "--from names" if sources else f"{directory} holds text for"
