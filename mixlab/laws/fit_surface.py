@@ -122,9 +122,7 @@ def _fit_target(choice: Choice, data: Data, target: str, bootstrap: int, paramet
     several = refit(kept[0][0], fits[0], rows, flops, parameter_draws, seed) if parameter_draws else None
     result = replace(_result(fits[0], several, rows, target), members=_members(kept, fits, choice))
     if result.status == Status.ILL_CONDITIONED:
-        warnings.append(
-            f"the rows do not determine all parameters of the fit of {target}: trust predictions, not parameters"
-        )
+        warnings.append(f"in the fit of {target} {result.status.message}")
     return _Fitted(blend, result, resamples, warnings)
 
 
@@ -136,7 +134,8 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float
     """
     members = choice.members[target]
     kept: list[tuple[FitRecipe, float]] = []
-    fits, passed_over = [], []
+    fits: list[Fits] = []
+    passed_over: dict[str, Status] = {}
     # Where no member converges, the best of the other candidates that does.
     others = [(one.recipe, 1.0) for one in choice.candidates if not one.baseline and one.recipe not in dict(members)]
     for recipe, weight in (*members, *others):
@@ -147,15 +146,16 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float
             kept.append((recipe, weight))
             fits.append(fit)
         else:
-            passed_over.append(f"the law `{recipe}` is skipped: its fit of {target} ended as {fit.status[0]}")
+            ended = f"ended as {fit.status[0]} after {fit.solution.steps[0]} steps"
+            passed_over[f"the law `{recipe}` is skipped: its fit of {target} {ended}"] = fit.status[0]
     if not kept:
+        statuses = dict.fromkeys(passed_over.values())
         raise FitError(
-            "; ".join(passed_over),
-            "run a wider range of sizes, tokens or mixtures, leave out rows before the power law with --where, "
-            "or name another --law",
+            "; ".join([*passed_over, *(f"{status} says that {status.meaning}" for status in statuses)]),
+            "; ".join(status.advice for status in statuses),
         )
     total = sum(weight for _, weight in kept)
-    return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
+    return [(recipe, weight / total) for recipe, weight in kept], fits, list(passed_over)
 
 
 def _members(kept: Sequence[tuple[FitRecipe, float]], fits: Sequence[Fits], choice: Choice) -> list[Member]:

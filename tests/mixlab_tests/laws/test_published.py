@@ -40,8 +40,21 @@ def test_llama_3_isoflop_exponent() -> None:
     assert result.params["b"] == pytest.approx(0.537, abs=0.01)  # the report prints 0.53
     low, high = result.interval["b"]
     assert low < result.params["b"] < high
-    assert any("the parametric law says N*" in warning for warning in result.warnings)
+    assert "by the parametric law fitted to the same runs" in result.warnings[-1]
     assert all(profile.tag == "ok" for profile in profiles)
+
+
+@needs_tables
+def test_chinchilla_isoflop_exponent() -> None:
+    """C^0.49 by approach 2 of Hoffmann et al. 2022 (table 2), whose budgets these points scatter about."""
+    table = read_runs(REFERENCE / "chinchilla_245.csv").where("epoch_outlier == 0")
+    result, profiles = fit_isoflop(table, "loss", bootstrap=100)
+    assert result.params["a"] == pytest.approx(0.49, abs=0.02)
+    assert sum(profile.tag == "ok" for profile in profiles) >= 9  # as many budgets were planned
+    flops = table.flops()
+    assert all(flops[profile.rows].max() <= 1.5 * flops[profile.rows].min() for profile in profiles)
+    assert sum(len(profile.rows) for profile in profiles) == len(table)
+    assert "Neither is shown to be nearer to the truth" in result.warnings[-1]
 
 
 @needs_tables

@@ -14,6 +14,7 @@ from mixlab.laws.bootstrap import bootstrap_losses
 from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.choice.transfer import TransferError, make_splits
 from mixlab.laws.fit_surface import fit_surface
+from mixlab.laws.forms.solution import Status
 from mixlab.laws.result import FitResult
 from mixlab.runs.table import Runs
 
@@ -111,9 +112,9 @@ def test_mixtures_on_a_line_are_refused(table: Runs) -> None:
 def test_a_fit_that_ends_at_its_bound_is_refused(table: Runs) -> None:
     # Loss rises with size, which no exponent can say.
     frame = table.frame.assign(loss=2 + 0.05 * np.log(table.params()) - 0.02 * np.log(table.tokens()))
-    with pytest.raises(FitError, match="bound_hit") as error:
+    with pytest.raises(FitError, match=r"ended as bound_hit after \d+ steps; bound_hit says that an") as error:
         fit_surface(Runs.from_frame(frame), "loss", law="chinchilla", bootstrap=0)
-    assert error.value.hint
+    assert error.value.hint == Status.BOUND_HIT.advice
 
 
 def test_missing_columns_are_named(table: Runs) -> None:
