@@ -177,4 +177,4 @@ def test_a_difference_beyond_the_noise_is_called_that() -> None:
     table = Runs.from_frame(frame.assign(loss=loss * np.exp(1e-4 * rng.standard_normal(len(frame)))))
     result, _ = fit_isoflop(table, bootstrap=50)
     assert result.params["a"] == pytest.approx(0.2, abs=0.01)
-    assert "more than their noise" in result.warnings[-1] or "stands alone" in result.warnings[-1]
+    assert "more than their noise" in result.warnings[-1] or "nothing to compare" in result.warnings[-1]
