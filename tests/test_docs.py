@@ -20,6 +20,8 @@ import pytest
 
 from mixlab.cli import COMMANDS, app
 from mixlab.commands.options import LawType
+from mixlab.exports.trainers import TRAINERS
+from mixlab.laws.forms.registry import entries
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -81,6 +83,15 @@ def test_a_page_that_follows_from_the_code_is_up_to_date(page: str) -> None:
 def test_every_key_of_a_study_is_explained() -> None:
     page = (DOCS / "study-yaml.md").read_text()
     assert not re.findall(r"^\| `\w+` \|.*\| +\|$", page, re.MULTILINE)
+
+
+def test_every_law_and_every_trainer_is_in_the_documents() -> None:
+    """Those that are registered: a row of the table of laws, a name in the section on exports."""
+    laws = re.findall(r"^\| (`[^|]*`) \|", (DOCS / "laws.md").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`([^`]+)`", " ".join(laws)))
+    assert {entry.law.name for entry in entries()} <= named, "add a row to the table in docs/laws.md"
+    exports = (DOCS / "your-own-text.md").read_text().partition("\n## Export\n")[2].partition("\n## ")[0]
+    assert set(TRAINERS) <= set(re.findall(r"`([^`]+)`", exports)), "add its name to docs/your-own-text.md"
 
 
 def options_of(name: str) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixlab.errors import ConfigError
-from mixlab.exports.mix import Mix, make_mix
+from mixlab.exports.mix import DIGITS, Mix, make_mix
 from mixlab.exports.trainers import TRAINERS
 
 ANSWER = {"mixture": {"web": 0.7, "code": 0.3, "law": 1e-9}, "epochs": {"web": 0.2, "code": 2.504, "law": 0.0}}
@@ -27,6 +29,71 @@ def mix() -> Mix:
 
 def literals(text: str) -> list[object]:
     return [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+
+
+Read = list[tuple[str, float]]
+
+
+def pairs(paths: list[str], weights: list[float]) -> Read:
+    return list(zip(paths, weights, strict=True))
+
+
+def alternating(values: list[Any]) -> Read:
+    return pairs(values[1::2], values[::2])
+
+
+def in_code(text: str) -> Read:
+    """Constants of Python code: paths hold a slash, weights are the fractions, in the order of the sources."""
+    constants = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    ordered = [node.value for node in sorted(constants, key=lambda node: (node.lineno, node.col_offset))]
+    paths = [value for value in ordered if isinstance(value, str) and "/" in value]
+    return pairs(paths, [value for value in ordered if isinstance(value, float)])
+
+
+# By trainer: (path, weight) of each source in order, as what reads the text finds them. Every trainer must have one.
+READERS: dict[str, Callable[[str], Read]] = {
+    "megatron": lambda text: [(path, float(weight)) for path, weight in alternating(shlex.split(text)[1:])],
+    "neox": lambda text: pairs(*json.loads(text).values()),
+    "olmo-core": lambda text: [(s["paths"][0], s["target_ratio"]) for s in yaml.safe_load(text)["sources"]],
+    "mosaic": lambda text: [
+        (stream["local"], stream["proportion"])
+        for stream in yaml.safe_load(text)["train_loader"]["dataset"]["streams"].values()
+    ],
+    "nanotron": lambda text: pairs(*yaml.safe_load(text).values()),
+    "lingua": lambda text: [
+        (f"{yaml.safe_load(text)['data']['root_dir']}/{name}", round(percent / 100, DIGITS))
+        for name, percent in yaml.safe_load(text)["data"]["sources"].items()
+    ],
+    "levanter": lambda text: [
+        (config["train_urls"][0], yaml.safe_load(text)["data"]["train_weights"][name])
+        for name, config in yaml.safe_load(text)["data"]["configs"].items()
+    ],
+    "hf": in_code,
+    "torchtitan": in_code,
+    "litgpt": in_code,
+}
+OF_DOCUMENTS = {"hf"}  # those whose weights are of documents and not of tokens
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_each_trainer_reads_the_paths_and_weights_that_were_meant(name: str) -> None:
+    """Paths that every syntax has to quote, and more than two weights, none of which is short."""
+    assert name in READERS, f"enter how `{name}` reads its text in READERS"
+    answer = {"mixture": {"web": 0.512345, "it's": 0.3, "größe: #1": 0.187654, "rare": 0.000001, "law": 1e-9}}
+    paths = {"web": "/data/a web $HOME", "it's": '/data/it\'s "it"', "größe: #1": "/data/größe: #1, [x] {y}\\n"}
+    tokens = {"web": 1000.0, "it's": 500.0, "größe: #1": 100.0, "rare": 50.0}
+    mix = make_mix(answer, {**paths, "rare": "/data/- yes"}, tokens)
+    meant = {source.path: source.weight for source in mix.sources}
+    if name in OF_DOCUMENTS:
+        documents = {source.path: source.weight / tokens[source.name] for source in mix.sources}
+        meant = {path: weight / sum(documents.values()) for path, weight in documents.items()}
+    read = READERS[name](TRAINERS[name](mix))
+    assert all(isinstance(weight, float) for _, weight in read)
+    assert [path for path, _ in read] == list(meant)
+    assert [weight for _, weight in read] == pytest.approx(
+        list(meant.values()), abs=1e-6 if name in OF_DOCUMENTS else 0
+    )
+    assert sum(Fraction(str(weight)) for _, weight in read) == 1
 
 
 def test_megatron_is_one_shell_option(mix: Mix) -> None:
