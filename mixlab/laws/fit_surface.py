@@ -151,8 +151,8 @@ def _converged(choice: Choice, target: str) -> tuple[list[tuple[FitRecipe, float
     if not kept:
         raise FitError(
             "; ".join(passed_over),
-            "run a wider range of sizes, tokens or mixtures, leave out rows before the power law with --where, "
-            "or name another --law",
+            "run a wider range of sizes, tokens or mixtures, leave out rows before the power law by `where`, "
+            "or name another law",
         )
     total = sum(weight for _, weight in kept)
     return [(recipe, weight / total) for recipe, weight in kept], fits, passed_over
