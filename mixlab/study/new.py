@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, require_kind
 from mixlab.files import write_atomic
 from mixlab.study.edit import flow, read_back, replace_keys
 from mixlab.study.folder import StudyFolder
@@ -66,7 +67,7 @@ target:
 """
 
 
-def new_study(directory: Path, sources: Sequence[Path] = (), *, force: bool = False) -> dict[str, Path]:
+def new_study(directory: str | Path, sources: Sequence[str | Path] = (), *, force: bool = False) -> dict[str, Path]:
     """Write directory/study.yaml to edit, with a domain per file or folder of text.
 
     Args:
@@ -79,15 +80,18 @@ def new_study(directory: Path, sources: Sequence[Path] = (), *, force: bool = Fa
     Raises:
         ConfigError: when there is a study.yaml already, or text for fewer than two domains.
     """
+    require_kind("directory", directory, (str, PathLike), "a folder")
+    require_kind("sources", sources, (list, tuple), "a list of files and folders")
+    directory = Path(directory)
     folder = StudyFolder(directory)
     if folder.config_file.exists() and not force:
-        raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with --force")
-    domains = name_domains(sources or find_sources(directory))
+        raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with `force`")
+    domains = name_domains([Path(one) for one in sources] or find_sources(directory))
     if len(domains) < 2:
-        where = "--from names" if sources else f"{directory} holds text for"
+        where = "the sources are" if sources else f"{directory} holds text for"
         raise ConfigError(
             f"a study needs at least 2 domains, but {where} {len(domains)}",
-            "name files or folders of text: mixlab init DIR --from web.jsonl.gz code/",
+            "name files or folders of text, as in `mixlab init DIR --from web.jsonl.gz code/`",
         )
     write_study(directory, domains)
     return domains
