@@ -132,7 +132,7 @@ def save(figure: Figure, path: Path) -> None:
         with styled():
             figure.savefig(path, dpi=160)
     except OSError as error:
-        raise SweepError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
+        raise SweepError(f"cannot write {path}: {error.strerror}", "choose another place") from error
 
 
 def to_svg(figure: Figure) -> str:
