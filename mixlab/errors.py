@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHORT = 40  # characters of a value that a message repeats
+
 
 class MixlabError(Exception):
     """A failure the user can act on.
@@ -68,10 +70,24 @@ class SweepError(MixlabError):
     exit_code = 1
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str | None:
+def require_kind(
+    name: str, value: object, kinds: type | tuple[type, ...], wanted: str, hint: str | None = None
+) -> None:
+    """Refuse a value that is of no kind that can be meant.
+
+    Raises:
+        ConfigError: naming what was given.
+    """
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        text = repr(value)
+        shown = text if len(text) <= SHORT and "\n" not in text else f"a {type(value).__name__}"
+        raise ConfigError(f"{name} must be {wanted}, but got {shown}", hint)
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str | None:
     """The closest of `known` to `given` as a hint, or the whole list when nothing is close."""
     options = list(known)
-    close = get_close_matches(given, options, n=1, cutoff=0.5)
+    close = get_close_matches(str(given), options, n=1, cutoff=0.5)
     if close:
         return f"did you mean `{close[0]}`?"
     return f"known: {', '.join(options)}" if options else None

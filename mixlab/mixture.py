@@ -227,7 +227,7 @@ class MixtureSpace:
         if not np.all(np.isfinite(counts)) or counts.sum() <= 0:
             raise ConfigError(
                 "the proportional mixture needs the unique tokens of every domain",
-                "give them with --unique domain=TOKENS or a `unique.<domain>` column",
+                "state the supply (`supply`; of a command, `--unique`), or add a `unique.<domain>` column",
             )
         return Mixture.from_array(self.names, self.project(counts / counts.sum(), tokens))
 

@@ -55,7 +55,7 @@ class Shown(ABC):
         from rich.console import Console
 
         text = StringIO()
-        console = Console(file=text, width=width, no_color=True, force_terminal=False)
+        console = Console(file=text, width=width, no_color=True, force_terminal=False, force_jupyter=False)
         self.show(console)
         for note in self.notes:
             console.print(f"note: {note}", highlight=False, markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from numbers import Real
 
 from mixlab.errors import ConfigError
 
@@ -20,7 +21,7 @@ def parse_quantity(value: object) -> float:
     Raises:
         ConfigError: if `value` is not a finite number in one of these spellings.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, Real) and not isinstance(value, bool):
         number = float(value)
     else:
         match = _PATTERN.fullmatch(str(value).strip().upper()) if isinstance(value, str) else None

@@ -125,7 +125,7 @@ def default_targets(table: Runs) -> tuple[str, ...]:
     """`loss` where there is one, else every `loss.<eval>`."""
     columns = ("loss",) if table.has("loss") else tuple(f"loss.{name}" for name in table.evals)
     if not columns:
-        raise RunTableError("the table has no column `loss` or `loss.<eval>`", "name one with --target")
+        raise RunTableError("the table has no column `loss` or `loss.<eval>`", "name one as `target`")
     return columns
 
 
@@ -213,5 +213,5 @@ def _mean(targets: list[Scores]) -> Scores:
 def _finite_rows(table: Runs, targets: Sequence[str]) -> tuple[Runs, int]:
     finite = np.all([np.isfinite(table.column(name)) for name in targets], axis=0)
     if not finite.any():
-        raise RunTableError(f"no held-out row has a finite {', '.join(targets)}", "choose another --holdout")
+        raise RunTableError(f"no held-out row has a finite {', '.join(targets)}", "choose another `holdout`")
     return table.select(finite), int((~finite).sum())

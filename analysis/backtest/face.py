@@ -46,14 +46,15 @@ def backtest(
         FitError: when the rows cannot carry the law.
     """
     if (holdout is None) == (against is None):
-        raise ConfigError("a backtest needs one of --holdout and --against", 'for instance --holdout "flops > 1e18"')
+        raise ConfigError("a backtest needs one of `holdout` and `against`", "for instance the holdout `flops > 1e18`")
     if continue_runs and holdout is None:
-        raise ConfigError("--continue-runs goes with --holdout; two tables are two sets of runs")
+        raise ConfigError("`continue_runs` goes with `holdout`; two tables are two sets of runs")
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
     if against is not None:
         split = Holdout(table, read_runs(against, columns=columns, scale=scale, mixture=mixture, where=where))
     else:
         split = split_holdout(table, str(holdout), continue_runs=continue_runs)
+    bootstrap, seed = given.count(bootstrap, "bootstrap"), given.count(seed, "seed")
     asked = [target] if isinstance(target, str) else list(target)
     named = [given.column(table, name) if table.has(f"loss.{name}") else name for name in asked]
     wanted = matching_targets(table, named) if named else default_targets(table)

@@ -54,9 +54,9 @@ def split_rows(table: Runs, held_out: NDArray[np.bool_], *, continue_runs: bool 
             notes.append(f"{int(both.sum())} rows of {runs} held-out runs are left out of the fit, to keep runs whole")
     if not fit.any() or not held_out.any():
         given = f"{int(fit.sum())} to fit and {int(held_out.sum())} to predict"
-        hint = "choose another --holdout"
+        hint = "choose another `holdout`"
         if both.any() and held_out.any():
-            hint = "all runs have held-out rows: add --continue-runs to predict later points of the same runs"
+            hint = "all runs have held-out rows: add `continue_runs` to predict later points of the same runs"
         raise RunTableError(f"a backtest needs rows on both sides, but there are {given}", hint)
     return Holdout(table.select(fit), table.select(held_out), tuple(notes))
 

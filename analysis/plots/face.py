@@ -20,8 +20,9 @@ from analysis.plots.mixture import height_of as height_of_mixture
 from analysis.plots.points import STEPS, FrontierPoint, trace_frontier
 from analysis.plots.task import TASK_SIZE, draw_task
 from mixlab.api.fit import Fit
+from mixlab.api.given import Quantity, quantity
 from mixlab.api.tasks import TaskPrediction
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, require_kind
 from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
 from mixlab.search.question import BEYOND, Question
@@ -38,6 +39,7 @@ def plot_isoflop(result: Fit | Runs, ax: Axes | None = None, *, target: str | No
         ax: where; absent: new axes.
         target: the loss column; absent: the fit's, else `loss`.
     """
+    require_kind("result", result, (Fit, Runs), "what mixlab.fit or mixlab.read_runs gave")
     axes = style.axes_or_new(ax)
     if isinstance(result, Runs):
         draw_isoflop(axes, result, target or "loss")
@@ -52,6 +54,9 @@ def plot_curve(
     fit: Fit, ax: Axes | None = None, *, recommendation: Recommendation | None = None, target: str | None = None
 ) -> Axes:
     """Loss against compute: the runs, the best that the law knows at each budget, and a recommendation."""
+    require_kind("fit", fit, Fit, "what mixlab.fit gave")
+    if recommendation is not None:
+        _require_recommendation(recommendation)
     axes = style.axes_or_new(ax)
     column = target or _own_column(fit)
     answer = FrontierPoint.of(recommendation) if recommendation is not None else None
@@ -71,6 +76,7 @@ def plot_mixture(recommendation: Recommendation, ax: Axes | None = None) -> Axes
 
 def plot_domains(fit: Fit, recommendation: Recommendation, ax: Axes | None = None) -> Axes:
     """The predicted loss on each evaluation set: the recommended mixture beside the baselines."""
+    require_kind("fit", fit, Fit, "what mixlab.fit gave")
     _require_mixture(recommendation)
     if not fit.surface.objective.evals:
         raise ConfigError("the objective has no loss.<eval> columns", "fit several targets, or plot the mixture")
@@ -86,12 +92,13 @@ def plot_domains(fit: Fit, recommendation: Recommendation, ax: Axes | None = Non
 
 def plot_backtest(backtest: Backtest, ax: Axes | None = None) -> Axes:
     """Predicted against observed losses of the held-out rows."""
+    require_kind("backtest", backtest, Backtest, "what mixlab.backtest gave")
     axes = style.axes_or_new(ax, *BACKTEST_SIZE)
     draw_backtest(axes, backtest.predictions, backtest.law)
     return axes
 
 
-def plot_frontier(fit: Fit, axes: Sequence[Axes] | None = None, *, flops: float | None = None) -> Sequence[Axes]:
+def plot_frontier(fit: Fit, axes: Sequence[Axes] | None = None, *, flops: Quantity | None = None) -> Sequence[Axes]:
     """The best N, D, loss and mixture as the budget grows.
 
     Args:
@@ -99,7 +106,8 @@ def plot_frontier(fit: Fit, axes: Sequence[Axes] | None = None, *, flops: float 
         axes: four with mixtures, else three; absent: new ones.
         flops: where the budgets end; absent: beyond four times the largest run's.
     """
-    points = trace_frontier(fit, flops or BEYOND * fit.surface.max_flops)
+    require_kind("fit", fit, Fit, "what mixlab.fit gave")
+    points = trace_frontier(fit, quantity(flops, "flops") or BEYOND * fit.surface.max_flops)
     panels = _panels(axes, (2, 2) if points[0].mixture else (1, 3), size_of(points))
     draw_frontier(panels, points, float(fit.runs.flops().max()))
     return panels
@@ -111,6 +119,7 @@ def plot_task(prediction: TaskPrediction, axes: Sequence[Axes] | None = None) ->
     Raises:
         ConfigError: when the prediction is a mean of several benchmarks, which has no one curve.
     """
+    require_kind("prediction", prediction, TaskPrediction, "what mixlab.predict_task gave")
     chain, answer = prediction.chain, prediction.expected
     if not isinstance(chain, TwoStep):
         raise ConfigError("a mean of benchmarks has no one curve to draw", "predict one task")
@@ -132,6 +141,8 @@ def _panels(axes: Sequence[Axes] | None, grid: tuple[int, int], size: tuple[floa
     count = grid[0] * grid[1]
     if axes is not None:
         given = list(np.ravel(np.asarray(axes, dtype=object)))
+        for ax in given:
+            require_kind("axes", ax, Axes, "Axes of matplotlib", f"plt.subplots({grid[0]}, {grid[1]})")
         if len(given) != count:
             raise ConfigError(
                 f"this plot needs {count} axes, but got {len(given)}", f"plt.subplots({grid[0]}, {grid[1]})"
@@ -150,5 +161,10 @@ def _baselines(recommendation: Recommendation) -> dict[str, dict[str, float]]:
 
 
 def _require_mixture(recommendation: Recommendation) -> None:
+    _require_recommendation(recommendation)
     if not recommendation.mixture:
         raise ConfigError("the recommendation has no mixture: the runs have no mix.<domain> columns")
+
+
+def _require_recommendation(recommendation: Recommendation) -> None:
+    require_kind("recommendation", recommendation, Recommendation, "what mixlab.recommend gave")

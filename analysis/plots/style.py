@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from mixlab.errors import ConfigError, SweepError
+from mixlab.errors import ConfigError, SweepError, require_kind
 from mixlab.units import format_quantity
 
 # Okabe and Ito (2008), yellow left out as it cannot be read on white; then Tol's muted for more domains.
@@ -65,6 +65,7 @@ def new_figure(width: float = 7.6, height: float = 4.6) -> tuple[Figure, Axes]:
 def axes_or_new(ax: Axes | None, width: float = 7.6, height: float = 4.6) -> Axes:
     """A caller's axes, or new ones of pyplot, which shows them as its backend does."""
     if ax is not None:
+        require_kind("ax", ax, Axes, "one Axes of matplotlib", "plt.subplots() gives them; of an array, take one")
         return ax
     import matplotlib.pyplot as plt  # the caller's backend, and only where it is asked for
 
@@ -131,7 +132,7 @@ def save(figure: Figure, path: Path) -> None:
         with styled():
             figure.savefig(path, dpi=160)
     except OSError as error:
-        raise SweepError(f"cannot write {path}: {error.strerror}", "choose another place with -o") from error
+        raise SweepError(f"cannot write {path}: {error.strerror}", "choose another place") from error
 
 
 def to_svg(figure: Figure) -> str:

@@ -21,9 +21,10 @@ from analysis.plots.style import SUFFIXES, domain_colours, save
 from analysis.plots.task import figure_task
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
 from analysis.report.picture import Picture, gather
+from mixlab.api.given import Quantity, count, quantity
 from mixlab.errors import ConfigError, FitError
 from mixlab.runs.cost import cost_of
-from mixlab.runs.read import read_runs
+from mixlab.runs.read import RunsLike, read_runs
 from mixlab.runs.table import Runs
 from mixlab.search.question import BEYOND, Question
 from mixlab.tasks.predict import mixture_of, predict_at
@@ -42,11 +43,11 @@ SHOWS = {  # what each shows of a picture
 
 def plot(
     kind: str,
-    runs: str | Path,
+    runs: RunsLike,
     path: str | Path | None = None,
     *,
     target: str | None = None,
-    flops: float | None = None,
+    flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
     **reading: Any,
@@ -55,7 +56,7 @@ def plot(
 
     Args:
         kind: `isoflop`, `curve`, `mixture`, `backtest`, `frontier`, `domains` or `task`.
-        runs: a run table's path or a study folder.
+        runs: a run table (a path or a frame), or a study folder.
         path: .png, .svg or .pdf; absent: `<kind>.png`.
         target: a loss column (isoflop, curve, backtest), or `acc.<task>` (task).
         flops: the budget of what is recommended or predicted (not isoflop, backtest).
@@ -70,29 +71,30 @@ def plot(
         ConfigError: when the kind does not show what is asked for.
         FitError: when the runs cannot carry it.
     """
+    budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
     if kind not in SHOWS:
         raise ConfigError(f"a plot is one of {', '.join(SHOWS)}, but got `{kind}`")
     if target is not None and kind not in ("isoflop", "curve", "backtest", "task"):
-        raise ConfigError(f"`{kind}` shows no single loss column, but got --target {target}", "leave --target out")
+        raise ConfigError(f"`{kind}` shows no single loss column, but got the target {target}", "leave it out")
     if flops is not None and "answer" not in SHOWS[kind] and kind != "task":
-        raise ConfigError(f"`{kind}` shows no recommendation, but got --flops", "leave --flops out")
+        raise ConfigError(f"`{kind}` shows no recommendation, but got `flops`", "leave it out")
     file = Path(path) if path is not None else Path(f"{kind}.png")
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {file.name}")
     if kind == "task":
-        figure, notes = _task_figure(read_runs(runs, **reading), target, flops, law or "auto", bootstrap)
+        figure, notes = _task_figure(read_runs(runs, **reading), target, budget, law or "auto", bootstrap)
     else:
-        picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, parts=SHOWS[kind] - {"test"}, **reading)
+        picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, parts=SHOWS[kind] - {"test"}, **reading)
         figure, notes = _figure(kind, picture, target), picture.notes
     save(figure, file)
     return file, notes
 
 
 def report(
-    runs: str | Path,
+    runs: RunsLike,
     path: str | Path | None = None,
     *,
-    flops: float | None = None,
+    flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
     **reading: Any,
@@ -100,7 +102,7 @@ def report(
     """Write one self-contained HTML page about runs or a study.
 
     Args:
-        runs: a run table's path or a study folder.
+        runs: a run table (a path or a frame), or a study folder.
         path: absent: report.html, in the study's folder.
         flops: the budget of the recommendation.
         law: a law's name; absent: the study's choice, else `auto`.
@@ -110,7 +112,8 @@ def report(
     Returns:
         The file, and what is left out of it and why.
     """
-    picture = gather(runs, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
+    picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **reading)
     study = picture.problem.study
     file = Path(path) if path is not None else study.report if study is not None else Path("report.html")
     write_report(picture, file)
@@ -152,7 +155,7 @@ def _task_figure(
 ) -> tuple[Figure, list[str]]:
     """Both steps towards a benchmark, and what is to be said about them."""
     if target is None:
-        raise ConfigError("`task` needs a benchmark", "name its column with --target acc.<task>")
+        raise ConfigError("`task` needs a benchmark", "name its column, acc.<task>, as `target`")
     try:
         mixture = mixture_of(table, {})
     except ConfigError as error:

@@ -18,7 +18,7 @@ from mixlab.api.fit import Fit, fit_problem
 from mixlab.errors import MixlabError
 from mixlab.files import read_json
 from mixlab.laws.surface import Surface
-from mixlab.runs.read import read_runs, study_of
+from mixlab.runs.read import RunsLike, read_runs, study_of
 from mixlab.runs.table import Runs
 from mixlab.search.problem import Problem, Stated, pose_problem
 from mixlab.search.question import BEYOND
@@ -67,7 +67,7 @@ class Picture:
 
 
 def gather(
-    runs: str | Path,
+    runs: RunsLike,
     *,
     flops: float | None = None,
     law: str | None = None,
@@ -78,7 +78,7 @@ def gather(
     """Fit, recommend, trace the frontier and backtest, as far as the runs carry it.
 
     Args:
-        runs: a run table's path or a study folder.
+        runs: a run table (a path or a frame), or a study folder.
         flops: the budget to recommend at; absent: the study's last recommendation, else `BEYOND` times the largest.
         law: a law's name; absent: the study's choice.
         bootstrap: resamples behind the intervals of a new answer's mixture and size; a stored one has its own.
@@ -117,7 +117,7 @@ def gather(
             lambda: run_backtest(split_largest(problem.runs), [target], law=used, seed=seed),
         )
     return Picture(
-        title=study.config.name if study is not None else Path(runs).stem,
+        title=study.config.name if study is not None else Path(runs).stem if isinstance(runs, (str, Path)) else "runs",
         problem=problem,
         target=target,
         fit=fitted,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from mixlab.api import given
 from mixlab.corpus.inventory import Inventory
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, did_you_mean, require_kind
 from mixlab.exports.mix import Mix, make_mix
 from mixlab.exports.trainers import TRAINERS
 from mixlab.files import read_json
@@ -29,7 +30,7 @@ def export(
 
     Args:
         recommendation: what `recommend` gave, a recommendation.json, a study's folder, or just `{"mixture": {...}}`.
-        to: the trainer, such as `megatron`.
+        to: the trainer: megatron, olmo-core, mosaic, hf, torchtitan, nanotron, litgpt, lingua, levanter or neox.
         data: where each domain's data lies for the trainer; absent: under its own name.
         tokens_per_document: mean by domain, for trainers that sample documents; a study's folder knows them.
         seed: of the trainer's own sampling.
@@ -49,6 +50,12 @@ def mix_of(
     seed: int = 0,
 ) -> Mix:
     """What is exported, before it is written in anybody's syntax."""
+    wanted = "a recommendation, its file or a study's folder"
+    require_kind("recommendation", recommendation, (Recommendation, Mapping, str, PathLike), wanted)
+    require_kind("data", data or {}, Mapping, "a dict of places by domain", 'such as {"code": "/data/code"}')
+    stated = given.weights(tokens_per_document, "tokens_per_document") or {}
+    for name, tokens in stated.items():
+        given.quantity(tokens, f"tokens_per_document, `{name}`,")
     known: dict[str, float] = {}
     if isinstance(recommendation, Recommendation):
         answer: Mapping[str, Any] = recommendation.to_dict()
@@ -60,7 +67,7 @@ def mix_of(
             known = _document_lengths(study)
         path = study.recommendation if study is not None else Path(recommendation)
         answer = read_json(path, "make one with `mixlab recommend`")
-    return make_mix(answer, data or {}, known | (given.weights(tokens_per_document) or {}), seed)
+    return make_mix(answer, data or {}, known | stated, seed)
 
 
 def _document_lengths(study: StudyFolder) -> dict[str, float]:

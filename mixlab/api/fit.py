@@ -81,8 +81,7 @@ class Fit(Shown):
         Raises:
             ConfigError: when the level does not lie between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ConfigError(f"a level lies between 0 and 1, but got {level}")
+        level = given.level(level)
         found = {}
         for column, one in self.results.items():
             before = "" if len(self.results) == 1 else f"{column}."
@@ -112,6 +111,7 @@ class Fit(Shown):
             ConfigError: when a mixture, N or D is missing that the law asks for, or they are not equally many.
         """
         self._require_point(mix, params, tokens)
+        level = given.level(level)
         h = given.mixtures(mix, self.surface.domains)
         n, d = given.quantities(params, "params"), given.quantities(tokens, "tokens")
         sizes = {len(one) for one in (h, n, d) if one is not None and len(one) > 1}
@@ -233,21 +233,22 @@ def fit(
         FitError: when the runs cannot carry the law; the hint says which are missing.
         ConfigError: when something given cannot be meant.
     """
-    if law in NO_SURFACE:
+    if isinstance(law, str) and law in NO_SURFACE:
         raise ConfigError(f"`{law}` fits no surface of losses", f"call {NO_SURFACE[law]} instead")
     study = study_of(runs)
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
     stated = Stated(
         objective=given.objective(table, target, targets),
-        supply=given.weights(supply),
-        max_epochs=max_epochs,
-        lower=given.weights(min),
-        upper=given.weights(max),
+        supply=given.weights(supply, "supply"),
+        max_epochs=given.quantity(max_epochs, "max_epochs"),
+        lower=given.weights(min, "min"),
+        upper=given.weights(max, "max"),
         law=law,
-        seed=seed,
+        seed=None if seed is None else given.count(seed, "seed"),
     )
     problem = pose_problem(table, study, stated)
-    draws = bootstrap if parameter_draws is None else parameter_draws
+    bootstrap = given.count(bootstrap, "bootstrap")
+    draws = bootstrap if parameter_draws is None else given.count(parameter_draws, "parameter_draws")
     return fit_problem(problem, bootstrap, parameter_draws=draws, params_column=params_column)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError, RunTableError, did_you_mean
+from mixlab.errors import ConfigError, RunTableError, did_you_mean, require_kind
 from mixlab.mixture import Mixture
 from mixlab.objective import PREFIX, Objective
 from mixlab.runs.table import Runs
@@ -30,7 +32,7 @@ def quantity(value: Quantity | None, name: str) -> float | None:
     """
     if value is None:
         return None
-    number = parse_quantity(value.item() if isinstance(value, np.generic) else value)
+    number = _parsed(name, value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value)
     if not number > 0:
         raise ConfigError(f"{name} must be > 0, but got {value}")
     return number
@@ -40,17 +42,80 @@ def quantities(values: Quantities | None, name: str) -> Array:
     """One or more positive numbers, shape (M,); a one where nothing is given."""
     if values is None:
         return np.ones(1)
-    several = [values] if isinstance(values, (str, int, float, np.generic)) else list(values)
+    several: list[Any]
+    if isinstance(values, Iterable) and not isinstance(values, str) and getattr(values, "ndim", 1) > 0:
+        several = list(values)
+    else:
+        several = [values]
     if not several:
         raise ConfigError(f"{name} must have one value or more, but got none")
     return np.array([quantity(value, name) for value in several], dtype=float)
 
 
-def weights(given: Weights | None) -> dict[str, float] | None:
-    """Numbers by name."""
+def _parsed(name: str, value: object) -> float:
+    """A number, or an error that says which of the arguments it is about."""
+    try:
+        return parse_quantity(value)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.message}", error.hint) from None
+
+
+def count(value: int, name: str, least: int = 0) -> int:
+    """A whole number.
+
+    Raises:
+        ConfigError: when it is none, or less than `least`.
+    """
+    require_kind(name, value, Integral, "a whole number")
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, but got {value}")
+    return int(value)
+
+
+def within(value: Quantity, name: str, least: float, most: float = math.inf, *, inside: bool = False) -> float:
+    """A number from `least` to `most`, or `inside` the two.
+
+    Raises:
+        ConfigError: when it is none, or lies beyond.
+    """
+    found = _parsed(name, value)
+    if not least <= found <= most or (inside and found in (least, most)):
+        between = f"between {least:g} and {most:g}" if math.isfinite(most) else f"at least {least:g}"
+        raise ConfigError(f"{name} must be {between}, but got {value}")
+    return found
+
+
+def level(value: float) -> float:
+    """The coverage of an interval.
+
+    Raises:
+        ConfigError: when it does not lie between 0 and 1.
+    """
+    return within(value, "level", 0, 1, inside=True)
+
+
+def of_benchmark(
+    chance: float | None, items: int | None, bootstrap: int, seed: int
+) -> tuple[float | None, int | None, int, int]:
+    """What is said of a benchmark and of its resamples, checked."""
+    return (
+        None if chance is None else within(chance, "chance", 0, 1),
+        None if items is None else count(items, "items", 1),
+        count(bootstrap, "bootstrap"),
+        count(seed, "seed"),
+    )
+
+
+def weights(given: Weights | None, name: str = "weights") -> dict[str, float] | None:
+    """Numbers by name.
+
+    Raises:
+        ConfigError: when it is no dict, or holds something else.
+    """
     if given is None:
         return None
-    return {str(name): parse_quantity(value) for name, value in given.items()}
+    require_kind(name, given, (Mapping, pd.Series), "a dict of numbers by name", 'such as {"code": 0.4}')
+    return {str(key): _parsed(f"{name}, `{key}`", value) for key, value in given.items()}
 
 
 def mixture(given: Weights | None, domains: Sequence[str]) -> Mixture | None:
@@ -61,7 +126,7 @@ def mixture(given: Weights | None, domains: Sequence[str]) -> Mixture | None:
     """
     if given is None:
         return None
-    found = weights(given) or {}
+    found = weights(given, "a mixture") or {}
     for name in found:
         if name not in domains:
             if not domains:
@@ -77,9 +142,12 @@ def mixtures(given: Mixtures | None, domains: Sequence[str]) -> Array | None:
     if isinstance(given, pd.DataFrame):
         frame = given.rename(columns=lambda name: str(name).removeprefix("mix."))
         kept = frame[[name for name in frame.columns if name in domains]]
-        each: list[Weights] = [dict(zip(kept.columns, row, strict=True)) for row in kept.to_numpy(dtype=float)]
+        each: list[Any] = kept.to_dict(orient="records")
     else:
-        each = [given] if isinstance(given, Mapping) else list(given)
+        alone = isinstance(given, (str, Mapping, pd.Series)) or not isinstance(given, Iterable)
+        each = [given] if alone else list(given)
+    if not each:
+        raise ConfigError("mix must have one mixture or more, but got none")
     found = [mixture(one, domains) for one in each]
     return np.array([one.array(domains) for one in found if one is not None])
 
@@ -95,7 +163,7 @@ def objective(runs: Runs, target: str | None, targets: Weights | None) -> Object
         raise ConfigError("one target and several targets are both given", "leave one of them out")
     if target is not None:
         return Objective.column(column(runs, target))
-    found = weights(targets)
+    found = weights(targets, "targets")
     if found is None:
         return None
     named = {_of_eval(runs, name): weight for name, weight in found.items()}
@@ -121,6 +189,7 @@ def column(runs: Runs, name: str) -> str:
     Raises:
         RunTableError: when there is none, with the nearest name.
     """
+    require_kind("a column", name, str, "a name", "several losses go into targets={name: weight}")
     if runs.has(name):
         return name
     if runs.has(PREFIX + name):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mixlab.api import given
 from mixlab.api.fit_tables import budgets_table, fit_parts, forms_table
+from mixlab.errors import require_kind
 from mixlab.laws.isoflop import fit_isoflop as fit_profiles
 from mixlab.laws.profiles import Profile
 from mixlab.laws.result import FitResult
@@ -158,6 +159,7 @@ def fit_isoflop(
         FitError: when fewer than two budgets have a usable profile; the message says why.
     """
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
+    bootstrap, seed = given.count(bootstrap, "bootstrap"), given.count(seed, "seed")
     result, profiles = fit_profiles(table, given.column(table, target), bootstrap, seed, params_column)
     return IsoflopFit(table, result, tuple(profiles))
 
@@ -195,6 +197,8 @@ def fit_task(
         FitError: when the accuracy does not rise as the loss falls, or the runs cannot carry step 1.
     """
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
+    require_kind("task", task, str, "a benchmark's name")
+    chance, items, bootstrap, seed = given.of_benchmark(chance, items, bootstrap, seed)
     column = task if table.has(task) else f"acc.{task.removeprefix('acc.')}"
     chain = fit_two_step(
         table,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from mixlab.api import given
 from mixlab.api.fit import Fit
-from mixlab.errors import ConfigError, RunTableError
+from mixlab.errors import ConfigError, RunTableError, require_kind
 from mixlab.runs.cost import Cost
 from mixlab.runs.table import Runs
 from mixlab.search.frontier import frontier as search_frontier
@@ -55,26 +55,34 @@ def recommend(
         InfeasibleError: when no mixture keeps bounds and caps.
         FitError: when the runs cannot carry the answer.
     """
-    fit = _changed(fit, given.weights(supply), given.weights(min), given.weights(max), max_epochs)
+    require_kind("fit", fit, Fit, "what mixlab.fit gave")
+    if cost is not None:
+        require_kind("cost", cost, Cost, "a Cost", "leave it out: it comes with the fit")
+    bounds = given.weights(min, "min"), given.weights(max, "max")
+    fit = _changed(fit, given.weights(supply, "supply"), *bounds, given.quantity(max_epochs, "max_epochs"))
     problem, surface = fit.problem, fit.surface
     require_scale(problem.runs)
     n, d = given.quantity(params, "params"), given.quantity(tokens, "tokens")
     cost = cost or problem.cost
-    fixed: dict[str, Any] = {"cost": cost, "params": n, "tokens": d, "kl": kl}
+    fixed: dict[str, Any] = {"cost": cost, "params": n, "tokens": d, "kl": given.within(kl, "kl", 0)}
     fixed["mixture"] = given.mixture(mix, surface.domains)
     if prior is not None:
         fixed["prior"] = given.mixture(prior, surface.domains)
     question = problem.question(_budget(fit, cost, given.quantity(flops, "flops"), n, d), **fixed)
-    answer = search(surface, question, observed=problem.runs, draws=draws, seed=problem.facts.seed)
+    answer = search(
+        surface, question, observed=problem.runs, draws=given.count(draws, "draws"), seed=problem.facts.seed
+    )
     made_from = {"runs": problem.runs.digest}
     if problem.study is not None:
         made_from["study"] = problem.study.config.answer_digest
     return replace(answer, made_from=made_from)
 
 
-def frontier(fit: Fit, flops: Sequence[given.Quantity]) -> list[Recommendation]:
+def frontier(fit: Fit, flops: given.Quantities) -> list[Recommendation]:
     """The recommendation at each of several budgets, ascending; without intervals of the optima and baselines."""
-    budgets = [float(budget) for budget in given.quantities(list(flops), "flops")]
+    require_kind("fit", fit, Fit, "what mixlab.fit gave")
+    require_scale(fit.problem.runs)
+    budgets = [float(budget) for budget in given.quantities(flops, "flops")]
     question = fit.problem.question(budgets[0])
     return search_frontier(fit.surface, question, budgets, fit.problem.facts.seed)
 
@@ -116,4 +124,4 @@ def _budget(fit: Fit, cost: Cost, flops: float | None, params: float | None, tok
         return fit.problem.facts.target.flops
     if not fit.surface.sized:
         return fit.surface.max_flops  # one scale: the mixture is all that can be asked for
-    raise ConfigError("a recommendation needs a budget", "give --flops C, or set target.flops in study.yaml")
+    raise ConfigError("a recommendation needs a budget", "give `flops`, or set target.flops in study.yaml")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixlab.api import given
 from mixlab.api.fit_tables import forms_table
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, require_kind
 from mixlab.mixture import Mixture
 from mixlab.runs.cost import Cost, cost_of
 from mixlab.runs.read import ColumnMap, RunsLike, read_runs
@@ -183,16 +183,18 @@ def predict_task(
         FitError: when the accuracy does not rise as the loss falls, or the runs cannot carry step 1.
     """
     found = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
+    require_kind("task", task, (str, Sequence), "a benchmark's name, or several")
+    chance, items, bootstrap, seed = given.of_benchmark(chance, items, bootstrap, seed)
     names = _columns(found, [task] if isinstance(task, str) else list(task))
     if len(names) > 1:
         if chance is not None or items is not None:
-            raise ConfigError("--chance and --items describe one benchmark, but several were given", "leave them out")
+            raise ConfigError("`chance` and `items` describe one benchmark, but several were given", "leave them out")
         found = Runs(found.frame.assign(**{MEAN: found.frame[names].mean(axis=1, skipna=False)}), found.notes)
     target = names[0] if len(names) == 1 else MEAN
     cost = cost_of(found)
     n, d = given.quantity(params, "params"), given.quantity(tokens, "tokens")
     budget = _budget(cost, given.quantity(flops, "flops"), n, d)
-    chosen = mixture_of(found, given.weights(mix) or {})
+    chosen = mixture_of(found, given.weights(mix, "mix") or {})
 
     def fit(some: Runs) -> TwoStep | TaskMean:
         if len(names) > 1:
@@ -205,7 +207,7 @@ def predict_task(
     if isinstance(chain, TaskMean) and len(chain.surfaces) > 1 and n is None:
         raise ConfigError(
             "each of these benchmarks goes through a loss of its own, so the budget has no one best N",
-            "give --params N, or --loss COL for all",
+            "give `params`, or one `loss` for all",
         )
     expected = predict_at(chain, Question(budget, cost, params=n, tokens=d, mixture=chosen))
     trial = try_out(found, target, fit, chance)
@@ -229,6 +231,10 @@ def _columns(runs: Runs, tasks: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: with the nearest name, or when one is named twice.
     """
+    if not tasks:
+        raise ConfigError("a prediction needs a benchmark, but got none", "name one or more")
+    for task in tasks:
+        require_kind("task", task, str, "a benchmark's name")
     if len(set(tasks)) < len(tasks):
         raise ConfigError("a benchmark is named twice", "name each once")
     if not any(str(name).startswith(ACCURACY) for name in runs.frame.columns):
@@ -249,11 +255,11 @@ def _budget(cost: Cost, flops: float | None, params: float | None, tokens: float
     if params is not None and tokens is not None:
         if flops is not None:
             raise ConfigError(
-                "--params and --tokens already fix the budget, but --flops was given too", "leave one out"
+                "`params` and `tokens` already fix the budget, but `flops` was given too", "leave one out"
             )
         return float(cost.flops(params, tokens))
     if flops is None:
-        raise ConfigError("a prediction needs a budget", "give --flops C, or the model by --params N --tokens D")
+        raise ConfigError("a prediction needs a budget", "give `flops`, or the model by `params` and `tokens`")
     return flops
 
 

@@ -31,7 +31,7 @@ class QuantityType(click.ParamType[float]):
         try:
             number = parse_quantity(value)
         except ConfigError as error:
-            self.fail(f"{error.message}\nhint: {error.hint}", param, ctx)
+            self.fail(error.message + (f"\nhint: {error.hint}" if error.hint else ""), param, ctx)
         if number <= 0:
             self.fail(f"must be > 0, but got {value}", param, ctx)
         return number

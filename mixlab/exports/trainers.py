@@ -48,7 +48,7 @@ def _hf(mix: Mix) -> str:
     if missing:
         raise ConfigError(
             f"interleave_datasets samples documents, so the tokens per document of {', '.join(missing)} are needed",
-            f"give --tokens-per-document {missing[0]}=MEAN, or export from a study folder, whose inventory knows them",
+            "give `tokens_per_document`, or export from a study folder, whose inventory knows them",
         )
     documents = rounded({s.name: s.weight / mix.tokens_per_document[s.name] for s in mix.sources})
     datasets = ",\n".join(f'        load_dataset({s.path!r}, split="train", streaming=True)' for s in mix.sources)
@@ -84,7 +84,7 @@ def _lingua(mix: Mix) -> str:
     if len(parents) > 1:
         raise ConfigError(
             f"lingua reads all sources from one root_dir, but got {', '.join(sorted(parents))}",
-            "link them into one folder, and give paths in it with --data",
+            "link them into one folder, and give paths in it as `data`",
         )
     sources = {Path(source.path).name: round(100 * source.weight, DIGITS - 2) for source in mix.sources}
     return _yaml({"data": {"root_dir": parents.pop(), "sources": sources}})

@@ -29,8 +29,8 @@ def require_agreement(predicted: Array, rows: Observations, target: str) -> None
         raise FitError(
             f"`{target}` does not behave like a loss, which falls with size and tokens: where the laws predict less, "
             "it is no lower",
-            "check the column: an accuracy is not a loss (--law two-step), and runs that diverged should be left out "
-            "(--where)",
+            "check the column: an accuracy is not a loss (the law two-step is for those), and runs that diverged should be "
+            "left out (by `where`)",
         )
 
 
@@ -44,7 +44,7 @@ def outliers(predicted: Array, rows: Observations, target: str) -> list[str]:
     lie = "row lies" if count == 1 else "rows lie"
     return [
         f"{count} {lie} far from the fit of {target} (one is {rows.loss[worst]:.4g} where "
-        f"{predicted[worst]:.4g} is expected): if these runs went wrong, leave them out with --where"
+        f"{predicted[worst]:.4g} is expected): if these runs went wrong, leave them out by `where`"
     ]
 
 

@@ -94,7 +94,7 @@ def profiles(table: Runs, target: str = "loss", params_column: str | None = None
     mixture = groups_of_mixtures(table.mixtures()) if table.domains else None
     measured = np.flatnonzero(np.isfinite(loss))
     if not len(measured):
-        raise RunTableError(f"no row has a finite `{target}`", "choose another --target")
+        raise RunTableError(f"no row has a finite `{target}`", "choose another target")
     number = budgets(flops[measured])
     groups = [measured[number == one] for one in range(number.max() + 1)]
     return [_profile(flops, params, loss, mixture, rows) for rows in groups]

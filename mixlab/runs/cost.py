@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ SAME_SIZE = 9  # decimals of log N to which sizes are the same
 END_SLOPES = (0.5, 1.5)  # of log(C/D) over log N: a cost that grows slower or faster than these is noise
 
 
+@runtime_checkable
 class Cost(Protocol):
     """What training costs, and what a budget buys at N."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
 
-from mixlab.errors import ConfigError, RunTableError, did_you_mean
+from mixlab.errors import ConfigError, RunTableError, did_you_mean, require_kind
 from mixlab.runs.table import Runs
 from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
@@ -43,6 +44,9 @@ def read_runs(
         RunTableError: when there is no table, a column is missing (with the nearest name), or its rows are bad.
         ConfigError: when the map cannot be meant.
     """
+    require_kind("runs", runs, (Runs, pd.DataFrame, str, PathLike), "a path, a DataFrame or what read_runs gave")
+    for name, given in {"columns": columns, "scale": scale}.items():
+        require_kind(name, given or {}, Mapping, "a dict by column", 'such as columns={"loss": "val/loss"}')
     changes = bool(columns or scale or mixture)
     if isinstance(runs, Runs):
         table = Runs.from_frame(_renamed(runs.frame, columns or {}, scale or {}, mixture)) if changes else runs
@@ -90,6 +94,12 @@ def _renamed(
     frame: pd.DataFrame, columns: ColumnMap, scale: Mapping[str, float | str], mixture: str | None
 ) -> pd.DataFrame:
     """The frame under our names and in our units; nothing that was there is replaced."""
+    for ours, given in columns.items():
+        if not isinstance(given, str) and not (isinstance(given, (tuple, list)) and len(given) == 2):
+            raise ConfigError(
+                f"`{ours}` must be read from a column, or from a column and its unit, but got {given!r}",
+                'such as columns={"tokens": ("tokens_seen_B", 1e9)}',
+            )
     theirs = {ours: given if isinstance(given, str) else given[0] for ours, given in columns.items()}
     units = {ours: parse_quantity(given[1]) for ours, given in columns.items() if not isinstance(given, str)}
     for ours, unit in (scale or {}).items():
@@ -100,6 +110,9 @@ def _renamed(
         theirs |= _weights_of(frame, mixture)
     names = [str(name) for name in frame.columns]
     for ours, their in theirs.items():
+        if "*" in their and their not in names:
+            hint = "a pattern is of all weights: `mixture`, or of a command, `--map mix=weights.*`"
+            raise ConfigError(f"`{ours}` must be read from one column, but got `{their}`", hint)
         if their not in names:
             raise RunTableError(f"the table has no column `{their}` to read `{ours}` from", did_you_mean(their, names))
         if ours in names and ours != their:
@@ -120,6 +133,7 @@ def _renamed(
 
 def _weights_of(frame: pd.DataFrame, pattern: str) -> dict[str, str]:
     """By `mix.<domain>`, the column that matches the pattern at its `*`."""
+    require_kind("mixture", pattern, str, "a pattern with one `*`", "write mixture.weights.*")
     before, star, after = pattern.partition("*")
     if not star or "*" in after:
         raise ConfigError(f"a pattern of mixture columns has one `*`, but got `{pattern}`", "write mixture.weights.*")

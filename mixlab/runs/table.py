@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MEASURED = ("loss.", "acc.", "nll.", "bpb.", "prob.")
+CONDITION = 'write a pandas query such as "params > 1e8"; put names with dots into `backticks`'
 SUM_SLACK = 0.02  # published tables round their weights
 
 
@@ -56,6 +57,9 @@ class Runs(Shown):
         """
         if len(frame) == 0:
             raise RunTableError("a run table needs rows, but got none")
+        unnamed = [name for name in frame.columns if not isinstance(name, str)]
+        if unnamed:
+            raise RunTableError(f"the columns of a run table have names, but got {unnamed[0]!r}", "rename or drop it")
         twice = frame.columns[frame.columns.duplicated()]
         if len(twice):
             raise RunTableError(f"column `{twice[0]}` is duplicated", "rename or drop one of the two")
@@ -147,12 +151,12 @@ class Runs(Shown):
             RunTableError: when it cannot be read or leaves nothing.
         """
         try:
-            kept = self.frame.query(expression)
-        except Exception as error:  # pandas.query raises nearly anything, for one reason
-            raise RunTableError(
-                f"cannot read the condition `{expression}`: {error}",
-                'write a pandas query such as "params > 1e8"; put names with dots into `backticks`',
-            ) from None
+            holds = self.frame.eval(expression)
+        except Exception as error:  # pandas.eval raises nearly anything, for one reason
+            raise RunTableError(f"cannot read the condition `{expression}`: {error}", CONDITION) from None
+        if not (isinstance(holds, pd.Series) and pd.api.types.is_bool_dtype(holds)):
+            raise RunTableError(f"the condition `{expression}` is not true or false of each row", CONDITION)
+        kept = self.frame.loc[holds]
         if len(kept) == 0:
             raise RunTableError(f"the condition `{expression}` leaves none of {len(self)} rows")
         return Runs(kept.reset_index(drop=True), self.notes)

@@ -144,7 +144,7 @@ def _settled_params(surface: Surface, question: Question) -> tuple[float | None,
         raise FitError(
             "the runs do not vary model size and tokens apart from each other, so they cannot say how to split a "
             "budget between the two",
-            "run several sizes at one budget (an isoFLOP design does), or fix the size with --params",
+            "run several sizes at one budget (an isoFLOP design does), or fix the size by `params`",
         )
     known = "the runs do not vary N apart from D" if several else f"the law `{surface.law}` knows no model sizes"
     return surface.params_range[1], (f"{known}: N is that of the largest runs",)

@@ -112,7 +112,7 @@ def with_bounds(
     """
     if facts.space is None:
         if lower or upper:
-            raise ConfigError("the table has no mix.<domain> columns, so --min and --max have no meaning here")
+            raise ConfigError("the table has no mix.<domain> columns, so `min` and `max` have no meaning here")
         return None
     for name in (*(lower or {}), *(upper or {})):
         require_domain(name, facts.space.names)
@@ -173,8 +173,8 @@ def _supply(facts: Facts, runs: Runs, stated: Mapping[str, float]) -> dict[str, 
     for name in stated:
         if not runs.domains and name not in names:
             raise ConfigError(
-                f"the table has no mix.<domain> columns, so --unique knows no `{name}`",
-                "write --unique tokens=NUMBER for all text",
+                f"the table has no mix.<domain> columns, so the supply knows no `{name}`",
+                "state `tokens` for all text",
             )
         require_domain(name, names)
     return {**facts.supply, **stated}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, require_kind
 from mixlab.study.config import StudyConfig, load_config
 
 
@@ -23,9 +24,12 @@ class StudyFolder:
         Raises:
             ConfigError: when there is no study.yaml in it.
         """
+        require_kind("a study", root, (str, PathLike), "its folder")
         folder = cls(Path(root))
         if not folder.config_file.is_file():
-            raise ConfigError(f"{root} is not a study folder: it has no study.yaml", "`mixlab init DIR` makes one")
+            raise ConfigError(
+                f"{root} is not a study folder: it has no study.yaml", "`mixlab init DIR` or mixlab.new_study makes one"
+            )
         return folder
 
     @property

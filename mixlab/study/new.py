@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, require_kind
 from mixlab.files import write_atomic
 from mixlab.study.edit import flow, read_back, replace_keys
 from mixlab.study.folder import StudyFolder
@@ -79,19 +80,21 @@ def new_study(directory: str | Path, sources: Sequence[str | Path] = (), *, forc
     Raises:
         ConfigError: when there is a study.yaml already, or text for fewer than two domains.
     """
+    require_kind("directory", directory, (str, PathLike), "a folder")
+    require_kind("sources", sources, (list, tuple), "a list of files and folders")
     directory = Path(directory)
     folder = StudyFolder(directory)
     if folder.config_file.exists() and not force:
-        raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with --force")
+        raise ConfigError(f"{folder.config_file} already exists", "edit it, or replace it with `force`")
     for source in map(Path, sources):
         if not source.exists():
             raise ConfigError(f"there is no file or folder {source}", "name files or folders of text")
-    domains = name_domains([Path(source) for source in sources] or find_sources(directory))
+    domains = name_domains([Path(one) for one in sources] or find_sources(directory))
     if len(domains) < 2:
-        where = "--from names" if sources else f"{directory} holds text for"
+        where = "the sources are" if sources else f"{directory} holds text for"
         raise ConfigError(
             f"a study needs at least 2 domains, but {where} {len(domains)}",
-            "name files or folders of text: mixlab init DIR --from web.jsonl.gz code/",
+            "name files or folders of text, as in `mixlab init DIR --from web.jsonl.gz code/`",
         )
     write_study(directory, domains)
     return domains

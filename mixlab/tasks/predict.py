@@ -77,7 +77,7 @@ def mixture_of(table: Runs, fixed: dict[str, float]) -> Mixture | None:
     """
     if not table.domains:
         if fixed:
-            raise ConfigError("the table has no mix.<domain> columns, so --fixed-mix has no meaning here")
+            raise ConfigError("the table has no mix.<domain> columns, so a mixture has no meaning here")
         return None
     for name in fixed:
         if name not in table.domains:
@@ -87,8 +87,9 @@ def mixture_of(table: Runs, fixed: dict[str, float]) -> Mixture | None:
     weights = table.mixtures()
     if np.ptp(weights, axis=0).max() > SAME_MIXTURE:
         some = ",".join(f"{name}={1 / len(table.domains):.2g}" for name in table.domains[:2])
+        some += ",..." * (len(table.domains) > 2)
         raise ConfigError(
             "the runs differ in their mixtures, so a prediction needs one",
-            f"give it, or what `mixlab recommend` answers, as --fixed-mix {some}{',...' * (len(table.domains) > 2)}",
+            f"give it, or what `mixlab recommend` answers, as `mix` (of a command, `--fixed-mix {some}`)",
         )
     return Mixture.from_array(table.domains, weights[0])

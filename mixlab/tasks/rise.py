@@ -52,7 +52,7 @@ def require_rise(loss: Array, accuracy: Array, target: str, chance: float | None
             raise FitError(
                 f"`{target}` falls again as the loss goes below {loss[low].max():.3f} (Kendall's tau "
                 f"{fall.statistic:+.2f} over {len(low)} rows): no curve that rises can follow it",
-                "predict the loss instead, or leave rows out with --where",
+                "predict the loss instead, or leave rows out by `where`",
             )
 
 

@@ -184,7 +184,7 @@ def fit_two_step(
     if not candidates:
         raise FitError(
             f"no curve from the loss to `{target}` converges on {len(losses)} rows",
-            f"predict the loss instead (`mixlab fit --target {next(iter(weights))}`), or add runs of lower loss",
+            f"predict `{next(iter(weights))}` instead, or add runs of lower loss",
         )
     best = candidates[0]
     admitted = [one.curve for one in candidates if one.admitted]
@@ -226,7 +226,7 @@ def loss_columns(table: Runs, target: str, loss: str | None = None) -> Objective
         tasks = [name for name in map(str, table.frame.columns) if name.startswith("acc.")]
         raise ConfigError(
             f"`{NAME}` predicts an accuracy `acc.<task>`, but got `{target}`",
-            f"name one as --target, such as {tasks[0]}" if tasks else "the table has no column acc.<task>: add one",
+            f"name one as target, such as {tasks[0]}" if tasks else "the table has no column acc.<task>: add one",
         )
     own = f"nll.{target.removeprefix('acc.')}"
     if loss is not None:

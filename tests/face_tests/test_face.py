@@ -6,7 +6,9 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -276,3 +278,65 @@ def test_a_budget_is_needed(fitted: mixlab.Fit) -> None:
         mixlab.recommend(fitted, "lots")
     priced = mixlab.recommend(fitted, params="2M", tokens="1B", draws=0)
     assert priced.flops == pytest.approx(1.2e16)
+
+
+def test_a_summary_is_text_in_a_notebook_too(fitted: mixlab.Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert "effective-data" in fitted.summary()
+
+
+def test_what_is_of_the_wrong_kind_is_refused_in_words(frame: pd.DataFrame, fitted: mixlab.Fit) -> None:
+    face: Any = mixlab  # without types, as in a notebook
+    mix = {"web": 0.5, "code": 0.5}
+    wrong: list[Callable[[], object]] = [
+        lambda: face.read_runs(None),
+        lambda: face.read_runs(frame["loss"]),
+        lambda: face.read_runs(pd.DataFrame(np.ones((3, 2)))),
+        lambda: face.read_runs(frame, columns=["loss"]),
+        lambda: face.read_runs(frame, columns={"params": ("n",)}),
+        lambda: face.read_runs(frame, mixture=["mix.*"]),
+        lambda: face.read_runs(frame, where=3),
+        lambda: face.read_runs(frame, where="params + 1"),
+        lambda: face.fit(frame, target=["loss"]),
+        lambda: face.fit(frame, targets=["python"]),
+        lambda: face.fit(frame, law=3),
+        lambda: face.fit(frame, bootstrap=-1),
+        lambda: face.fit(frame, seed="a"),
+        lambda: face.fit(frame, max_epochs="x"),
+        lambda: fitted.predict([], 1e7, 1e9),
+        lambda: fitted.predict([0.5, 0.5], 1e7, 1e9),  # type: ignore[list-item]
+        lambda: fitted.predict(mix, 1e7, 1e9, level=90),
+        lambda: face.recommend(frame, 1e18),
+        lambda: face.recommend(fitted, 1e18, max=0.4),
+        lambda: face.recommend(fitted, 1e18, max_epochs=0),
+        lambda: face.recommend(fitted, 1e18, kl=-1),
+        lambda: face.recommend(fitted, 1e18, cost="6ND"),
+        lambda: face.recommend(fitted, 1e18, draws="a"),
+        lambda: face.frontier(frame, 1e18),
+        lambda: face.plot_isoflop(frame),
+        lambda: face.plot_curve(fitted, ax="left"),
+        lambda: face.plot_mixture(fitted),
+        lambda: face.plot_frontier(fitted, [1, 2, 3, 4]),
+        lambda: face.plot_backtest(fitted),
+        lambda: face.plot_task(fitted),
+        lambda: face.export(fitted, to="megatron"),
+        lambda: face.export({"mixture": mix}, to="megatron", data="/data"),
+        lambda: face.open_study(None),
+        lambda: face.predict_task(frame, 3),
+    ]
+    for number, call in enumerate(wrong):
+        with pytest.raises(mixlab.MixlabError) as caught:
+            call()
+        assert "--" not in caught.value.message + (caught.value.hint or ""), number
+
+
+def test_numbers_of_numpy_and_series_of_weights_are_meant(frame: pd.DataFrame, fitted: mixlab.Fit) -> None:
+    given = fitted.predict(pd.Series({"web": 0.5, "code": 0.5}), np.array(1e7), np.int64(10**9))  # type: ignore[arg-type]
+    assert given.equals(fitted.predict({"web": 0.5, "code": 0.5}, "10M", "1B"))
+    assert mixlab.read_runs(frame, scale={"tokens": np.float32(2)}).column("tokens")[0] == 2 * frame["tokens"][0]
+
+
+def test_a_frontier_needs_sizes(frame: pd.DataFrame) -> None:
+    fit = mixlab.fit(frame.drop(columns=["params", "flops"]), target="loss", law="linear", bootstrap=0)
+    with pytest.raises(RunTableError, match="`params` is missing"):
+        mixlab.frontier(fit, ["1e18"])

@@ -79,12 +79,12 @@ def observe(table: Runs, objective: Objective, params_column: str | None = None)
         if count < MIN_ROWS:
             raise FitError(
                 f"a fit needs at least {MIN_ROWS} rows with a finite `{name}`, but {count} have one",
-                "add runs, or choose another --target",
+                "add runs, or choose another target",
             )
         if np.nanmin(loss) == np.nanmax(loss):
             raise FitError(
                 f"`{name}` is {np.nanmin(loss):g} in all {count} rows that have it: there is nothing to learn from",
-                "check the column, or choose another --target",
+                "check the column, or choose another target",
             )
         if count < len(table):
             warnings.append(f"`{name}` is missing in {len(table) - count} rows: it is fitted to the other {count}")
@@ -128,7 +128,7 @@ def _positive_or_missing(table: Runs, name: str) -> Array:
         row = int(np.flatnonzero(bad)[0])
         raise RunTableError(
             f"a loss must be finite and positive, but row {row + 1} has `{name}` {loss[row]}",
-            "leave a loss that was not measured empty, or the row out with --where",
+            "leave a loss that was not measured empty, or leave the row out by `where`",
         )
     return loss
 
@@ -194,7 +194,7 @@ def require_support(law: Law, rows: Observations) -> None:
         columns = "the columns `unique.<domain>`" if K else "the column `unique_tokens`"
         raise FitError(
             f"the law `{law.name}` needs to know how many unique tokens there are, but the table does not say",
-            f"add {columns}, give --unique to `mixlab recommend`, or use --law auto",
+            f"add {columns}, state the supply (`supply`; of a command, `--unique`), or use the law `auto`",
         )
     words = {"params": "model sizes N", "tokens": "token counts D", "mixture": "mixtures"}
     missing = law.needs & words.keys() - varying(rows)
@@ -202,7 +202,7 @@ def require_support(law: Law, rows: Observations) -> None:
         which = " and ".join(words[name] for name in sorted(missing))
         raise FitError(
             f"the law `{law.name}` needs at least {MIN_VALUES} different {which}, but all rows have the same",
-            f"train runs at further {which}, or use --law auto",
+            f"train runs at further {which}, or use the law `auto`",
         )
     if law.baseline:
         return

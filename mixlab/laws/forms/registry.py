@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, did_you_mean, require_kind
 from mixlab.laws.forms.base import Law
 from mixlab.laws.forms.chinchilla import Chinchilla
 from mixlab.laws.forms.effective import EffectiveData
@@ -90,6 +90,8 @@ def get_entry(name: str) -> Entry:
     Raises:
         ConfigError: with the nearest name.
     """
+    require_kind("a law", name, str, "a name")
+    require_kind("law", name, str, "a name")
     if name in _ENTRIES:
         return _ENTRIES[name]
     plain = _ENTRIES.get(name.removesuffix(SUFFIX))

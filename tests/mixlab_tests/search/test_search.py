@@ -251,7 +251,7 @@ def test_supply_is_as_given_else_the_most_that_a_row_states(tmp_path: Path) -> N
     assert pose_problem(
         read_runs(tmp_path / "whole.csv"), stated=Stated(supply={"tokens": 1e9})
     ).supply == pytest.approx([1e9])
-    with pytest.raises(ConfigError, match="--unique knows no `web`"):
+    with pytest.raises(ConfigError, match="the supply knows no `web`"):
         pose_problem(read_runs(tmp_path / "whole.csv"), stated=Stated(supply={"web": 1e9}))
 
 
