@@ -254,9 +254,7 @@ def _title(columns: list[str]) -> str:
 def _budget(cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:
     if params is not None and tokens is not None:
         if flops is not None:
-            raise ConfigError(
-                "`params` and `tokens` already fix the budget, but `flops` was given too", "leave one out"
-            )
+            raise ConfigError("`params` and `tokens` fix the budget, but `flops` was given too", "leave one out")
         return float(cost.flops(params, tokens))
     if flops is None:
         raise ConfigError("a prediction needs a budget", "give `flops`, or the model by `params` and `tokens`")

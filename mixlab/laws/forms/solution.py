@@ -48,8 +48,8 @@ _MEANING = {
 _ADVICE = {
     Status.CONVERGED: "the parameters may be used",
     Status.MAX_ITER: "you may need runs that differ more in size, tokens or mixture, or a law with fewer parameters",
-    Status.BOUND_HIT: "you may need to leave out runs that went wrong or lie before the power law (by `where`), to run a "
-    "wider range of sizes, tokens or mixtures, or to name another --law",
+    Status.BOUND_HIT: "you may need to leave out runs that went wrong or lie before the power law (by `where`), to run "
+    "a wider range of sizes, tokens or mixtures, or to name another law",
     Status.ILL_CONDITIONED: "trust predictions, not parameters; you may need runs in which what the parameters stand "
     "for varies by itself",
     Status.TOO_FEW_ROWS: "you need more runs, or a law with fewer parameters",
