@@ -29,8 +29,8 @@ def require_agreement(predicted: Array, rows: Observations, target: str) -> None
         raise FitError(
             f"`{target}` does not behave like a loss, which falls with size and tokens: where the laws predict less, "
             "it is no lower",
-            "check the column: an accuracy is not a loss (the law two-step is for those), and runs that diverged should "
-            "be left out (by `where`)",
+            "check the column: an accuracy is not a loss (the law two-step is for those), and runs that diverged "
+            "should be left out (by `where`)",
         )
 
 
