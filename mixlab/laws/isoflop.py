@@ -160,8 +160,8 @@ def _beside_the_law(
     status = fit.status[0]
     if status != Status.CONVERGED:
         return (
-            f"approach 2 stands alone here: the parametric law's fit to the same runs ended as {status}, which says that "
-            f"{status.meaning}"
+            f"approach 2 stands alone here: the parametric law's fit to the same runs ended as {status}, "
+            f"which says that {status.meaning}"
         )
     theirs = optimum(fit.natural()).a
     said = f"N* grows as C^{ours:.3f} by approach 2 and as C^{theirs:.3f} by the parametric law fitted to the same runs"
