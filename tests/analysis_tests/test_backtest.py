@@ -55,7 +55,7 @@ def test_runs_stay_whole(planted: Runs) -> None:
 def test_refusals_say_what_to_do(planted: Runs) -> None:
     with pytest.raises(RunTableError, match="rows on both sides") as error:
         split_holdout(planted, "flops > 1e16")
-    assert "--continue-runs" in str(error.value.hint)
+    assert "`continue_runs`" in str(error.value.hint)
     with pytest.raises(RunTableError, match="none of 216"):
         split_holdout(planted, "flops > 1e20")
     split = split_largest(planted)

@@ -129,7 +129,7 @@ def test_a_trainer_that_samples_documents_gets_probabilities_of_documents(mix: M
     assert {0.538462, 0.461538} <= set(values)
     with pytest.raises(ConfigError, match="tokens per document of web, code are needed") as error:
         TRAINERS["hf"](make_mix(ANSWER, PATHS, {}))
-    assert "--tokens-per-document web=MEAN" in str(error.value.hint)
+    assert "`tokens_per_document`" in str(error.value.hint)
 
 
 def test_refusals() -> None:

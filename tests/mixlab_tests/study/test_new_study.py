@@ -89,7 +89,7 @@ def test_from_takes_one_or_several_files(tmp_path: Path) -> None:
 
 def test_one_domain_is_too_few(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(ConfigError, match="at least 2 domains, but --from names 1"):
+    with pytest.raises(ConfigError, match="at least 2 domains, but the sources are 1"):
         new_study(tmp_path / "s", [tmp_path / "a.txt"])
     with pytest.raises(ConfigError, match=rf"at least 2 domains, but {tmp_path} holds text for 1"):
         new_study(tmp_path)

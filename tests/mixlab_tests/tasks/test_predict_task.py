@@ -108,7 +108,7 @@ def test_several_tasks_and_their_mean(folder: Path) -> None:
     assert data["accuracy"]["mean"] == pytest.approx(np.mean(parts))
     assert data["step_2"]["tasks"]["coin"]["form"] == "plateau"
     assert data["backtest"]["error"] < data["backtest"]["baselines"]["largest-run"]
-    refused(mixlab("predict-task", "own.csv", *args, cwd=folder), 2, "goes through a loss of its own", "give --params")
+    refused(mixlab("predict-task", "own.csv", *args, cwd=folder), 2, "goes through a loss of its own", "give `params`")
     given = mixlab("predict-task", "own.csv", *args, "--params", "1B", cwd=folder)
     assert given.returncode == 0, given.stderr
     refused(
@@ -131,11 +131,11 @@ def test_mixtures_must_be_said_where_they_differ(folder: Path) -> None:
     ("args", "code", "message", "hint"),
     [
         (["--task", "quizz", "--flops", "1e21"], 2, "no column `acc.quizz`", "did you mean `acc.quiz`?"),
-        (["--task", "quiz"], 2, "a prediction needs a budget", "give --flops"),
+        (["--task", "quiz"], 2, "a prediction needs a budget", "give `flops`"),
         (
             ["--task", "quiz", "--flops", "1", "--params", "1", "--tokens", "1"],
             2,
-            "already fix the budget",
+            "fix the budget",
             "leave one out",
         ),
         (["--task", "coin", "--flops", "1e21"], 4, "does not rise as the loss falls", "predict the loss instead"),
@@ -161,7 +161,7 @@ def test_two_step_by_name(folder: Path) -> None:
     assert scores["coverage_90"] >= 0.8
     assert set(data["baselines"]) == {"sigmoid-in-flops", "best-of-largest", "mean"}
     wrong = mixlab("backtest", "runs.csv", "--law", "two-step", "--holdout", "flops > 3e19", cwd=folder)
-    refused(wrong, 2, "predicts an accuracy `acc.<task>`, but got `loss`", "name one as --target, such as acc.quiz")
+    refused(wrong, 2, "predicts an accuracy `acc.<task>`, but got `loss`", "name one as target, such as acc.quiz")
 
 
 def test_plot_task(folder: Path) -> None:
@@ -169,4 +169,4 @@ def test_plot_task(folder: Path) -> None:
     result = mixlab(*args, "--target", "acc.quiz", "--flops", "1e21", "--json", cwd=folder)
     assert json.loads(result.stdout)["kind"] == "task"
     assert "quiz against loss" in (folder / "task.svg").read_text()
-    refused(mixlab(*args, cwd=folder), 2, "`task` needs a benchmark", "name its column with --target acc.<task>")
+    refused(mixlab(*args, cwd=folder), 2, "`task` needs a benchmark", "name its column, acc.<task>, as `target`")

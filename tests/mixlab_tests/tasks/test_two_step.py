@@ -150,8 +150,8 @@ def test_only_accuracies_have_two_steps() -> None:
 def test_the_loss_is_that_of_the_answer_where_there_is_one() -> None:
     frame = planted().frame
     own = Runs.from_frame(frame.assign(**{"nll.quiz": frame["loss"] / 2}))
-    assert fit_two_step(own, "acc.quiz", law="chinchilla", bootstrap=0).loss == {"nll.quiz": 1.0}
-    assert fit_two_step(own, "acc.quiz", law="chinchilla", bootstrap=0, loss="loss").loss == {"loss": 1.0}
+    assert dict(fit_two_step(own, "acc.quiz", law="chinchilla", bootstrap=0).loss) == {"nll.quiz": 1.0}
+    assert dict(fit_two_step(own, "acc.quiz", law="chinchilla", bootstrap=0, loss="loss").loss) == {"loss": 1.0}
     evals = Runs.from_frame(frame.rename(columns={"loss": "loss.a"}).assign(**{"loss.b": frame["loss"] + 1}))
     mean = fit_two_step(evals, "acc.quiz", law="chinchilla", bootstrap=0)
     assert mean.loss == {"loss.a": 0.5, "loss.b": 0.5}
