@@ -154,7 +154,7 @@ def test_the_loss_is_that_of_the_answer_where_there_is_one() -> None:
     assert dict(fit_two_step(own, "acc.quiz", law="chinchilla", bootstrap=0, loss="loss").loss) == {"loss": 1.0}
     evals = Runs.from_frame(frame.rename(columns={"loss": "loss.a"}).assign(**{"loss.b": frame["loss"] + 1}))
     mean = fit_two_step(evals, "acc.quiz", law="chinchilla", bootstrap=0)
-    assert mean.loss == {"loss.a": 0.5, "loss.b": 0.5}
+    assert dict(mean.loss) == {"loss.a": 0.5, "loss.b": 0.5}
     assert mean.predict(None, 1e9, 1e11) == pytest.approx(
         fit_two_step(planted(), "acc.quiz", law="chinchilla", bootstrap=0).predict(None, 1e9, 1e11), abs=1e-4
     )
