@@ -167,7 +167,7 @@ def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
 def test_options_that_mean_nothing_are_refused(csv: Path) -> None:
     runner = CliRunner()
     for command, args, message in (
-        (backtest, [str(csv)], "one of --holdout and --against"),
+        (backtest, [str(csv)], "one of `holdout` and `against`"),
         (plot, ["isoflop", str(csv), "--flops", "1e18"], "shows no recommendation"),
         (plot, ["mixture", str(csv), "--target", "loss"], "shows no single loss column"),
         (plot, ["curve", str(csv), "-o", "x.gif"], r"\.png"),

@@ -39,7 +39,7 @@ def with_and_without_mixtures(law: ParametricLaw) -> list[tuple[str, ...]]:
 
 
 def test_planted_truth_is_recovered(law: ParametricLaw) -> None:
-    for domains in with_and_without_mixtures(law, cases):
+    for domains in with_and_without_mixtures(law):
         rows = cases.rows_of(law.name, domains=domains)
         fit = fitted(law, rows)
         assert fit.status == ("converged",)
@@ -90,7 +90,7 @@ def test_runs_that_went_wrong_do_not_drag_the_fit(law: ParametricLaw) -> None:
 
 def test_the_formula_says_what_the_law_predicts(law: ParametricLaw) -> None:
     """At any theta and centre: natural parameters, put into the formula in units, give the same loss."""
-    for domains in with_and_without_mixtures(law, cases):
+    for domains in with_and_without_mixtures(law):
         rows = cases.rows_of(law.name, domains=domains)
         theta = fitted(law, rows).theta[0]
         assert len(theta) == law.size(len(domains))
