@@ -1,6 +1,7 @@
 """The pages of docs/ that follow from the code: commands.md from `--help`, study-yaml.md from the models of study.yaml.
 
-    python docs/generate.py      # rewrites both
+    python docs/generate.py            # rewrites both
+    python docs/generate.py FOLDER     # writes them there
 
 `tests/test_docs.py` fails where they are out of date.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
@@ -143,5 +145,6 @@ def _default(value: Any) -> str:
 PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "study-yaml.md": study_page}
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if sys.argv[1:] else DOCS
     for page, make in PAGES.items():
-        (DOCS / page).write_text(make(), encoding="utf-8")
+        (folder / page).write_text(make(), encoding="utf-8")
