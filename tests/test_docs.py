@@ -303,6 +303,18 @@ def test_the_law_in_contributing_is_one() -> None:
     assert fit.natural() == pytest.approx(law.example(()), rel=1e-3)
 
 
+def test_the_executor_in_contributing_is_one(tmp_path: Path) -> None:
+    """What a newcomer would copy has as many workers as it says, and hands jobs to them."""
+    from proxies.backend.choice import Backend
+    from sweeps.executors.base import Finished
+    from sweeps.executors.work import Work
+
+    names: dict[str, Any] = {}
+    exec(samples(ROOT / "CONTRIBUTING.md")[1], names)
+    executor = names["ThreadsExecutor"](Work(tmp_path, Backend("cpu", "torch", "fp32")), 2)
+    assert list(executor.run([(), (), ()])) == [Finished((), ())] * 3  # without runs, so that there is nothing to train
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_numbers_are_written_one_way(page: Path) -> None:
     """`.98` in tables of figures, `0.98` in prose."""

@@ -3,7 +3,8 @@
 An executor makes every job that it is given and yields events as they come. It owns its workers and nothing else:
 keeping records is the driver's work, and what a worker does with a job is `work.JobWorker`'s. To add one, write a class
 with the four members of `Executor` in a file that has the executor's name, and enter it in `registry.EXECUTORS`; the
-contract suite (tests/sweeps_tests/test_executor_contract.py) then runs over it.
+contract suite (tests/sweeps_tests/test_executor_contract.py) then runs over it. Over a pool of `concurrent.futures` all
+but the pool is written already: `pool.PoolExecutor`.
 
 Required:
 
@@ -11,7 +12,8 @@ Required:
   about that job. It may be called again and again.
 - A run whose training raises, or whose corpus is damaged, is `failed` at once with the reason, since it would raise
   again, and the other jobs go on. `work.JobWorker` sees to it.
-- Never more than `workers` jobs at a time.
+- Never more than `workers` jobs at a time, and a `JobWorker` for each thread that makes some.
+- `rates` is of all `workers` together: the sum of `measure_rate` in each, while the others measure too.
 - Closing the iterator stops the work soon and leaves no worker behind.
 
 Optional:

@@ -16,11 +16,9 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
 from mixlab.processes import WORKERS, WorkerProcess
-from mixlab.runs.specs import RunSpec
-from mixlab.study.folder import StudyFolder
-from proxies.backend.speed import measure_rate
 from proxies.training.train import StoppedError
 from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Progress, Restarted
+from sweeps.executors.pool import PoolExecutor
 from sweeps.executors.work import Job, JobWorker, Work, failed
 
 # Libraries read these when they are loaded, and one that starts a thread per core takes memory for each.
@@ -37,32 +35,12 @@ class _Process:
     attempt: int = 1
 
 
-class LocalExecutor:
-    """Makes jobs in processes of this machine.
+class LocalExecutor(PoolExecutor):
+    """Makes jobs in processes of this machine."""
 
-    Args:
-        work: where and with what.
-        workers: how many processes.
-    """
-
-    def __init__(self, work: Work, workers: int) -> None:
-        self.work, self.workers = work, workers
-
-    @classmethod
-    def of(cls, folder: StudyFolder, workers: int | None) -> LocalExecutor:
-        """A study's: as many workers as asked for, else as it says itself, else one per core; on a GPU always one."""
-        work = Work.of(folder)
-        wanted = workers or folder.config.sweep.workers or os.cpu_count() or 1
-        return cls(work, 1 if work.backend.device == "cuda" else wanted)
-
-    def rates(self, specs: Sequence[RunSpec]) -> list[float]:
-        """See `Executor.rates`."""
-        # Processes that share caches and memory are slower than one alone.
-        with ProcessPoolExecutor(self.workers, mp_context=WORKERS) as pool:
-            tried = [
-                [pool.submit(measure_rate, spec, self.work.backend) for _ in range(self.workers)] for spec in specs
-            ]
-            return [sum(future.result() for future in futures) for futures in tried]
+    def pool(self) -> ProcessPoolExecutor:
+        """For rates: a pool of processes ends with the first that dies, so `run` starts its own."""
+        return ProcessPoolExecutor(self.workers, mp_context=WORKERS)
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `Executor.run`; jobs start in the order given."""

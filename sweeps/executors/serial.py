@@ -5,27 +5,18 @@ A job's progress comes when it ends. Ctrl-C stops it at once.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
 
 from mixlab.errors import ConfigError
-from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
-from proxies.backend.speed import measure_rate
-from sweeps.executors.base import Event, Finished, Progress
-from sweeps.executors.work import Job, JobWorker, Work
+from sweeps.executors.pool import PoolExecutor
+from sweeps.executors.work import Work
 
 
-class SerialExecutor:
-    """Makes jobs in this process.
-
-    Args:
-        work: where and with what.
-    """
-
-    workers = 1
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
+class SerialExecutor(PoolExecutor):
+    """Makes jobs in this process."""
 
     @classmethod
     def of(cls, folder: StudyFolder, workers: int | None) -> SerialExecutor:
@@ -38,15 +29,14 @@ class SerialExecutor:
             raise ConfigError(f"the executor `serial` has 1 worker, but {workers} were asked for", "use `local`")
         return cls(Work.of(folder))
 
-    def rates(self, specs: Sequence[RunSpec]) -> list[float]:
-        """See `Executor.rates`."""
-        return [measure_rate(spec, self.work.backend) for spec in specs]
+    def pool(self) -> futures.Executor:
+        return _Here()
 
-    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
-        """See `Executor.run`; jobs are made in the order given."""
-        worker = JobWorker(self.work)
-        for job in jobs:
-            tokens: list[int] = []
-            records = worker.do(job, tokens.append)
-            yield Progress(job, sum(tokens))
-            yield Finished(job, records)
+
+class _Here(futures.Executor):
+    """Calls at once, in the thread that asks."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        done: futures.Future[Any] = futures.Future()
+        done.set_result(fn(*args, **kwargs))
+        return done

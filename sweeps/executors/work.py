@@ -7,13 +7,14 @@ and to the last token; a job is given up between two chunks of training when it 
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixlab.errors import MixlabError
+from mixlab.errors import MixlabError, SweepError
 from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunRecord, RunSpec
 from mixlab.study.folder import StudyFolder
@@ -64,10 +65,11 @@ class Work:
 
 
 class JobWorker:
-    """Does jobs one after another, in one thread."""
+    """Does jobs one after another, in the thread that asks first."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._thread: threading.Thread | None = None
         self._texts: CorpusTokens | None = None
 
     def do(
@@ -88,7 +90,11 @@ class JobWorker:
 
         Raises:
             StoppedError: when `should_stop` said so; the job has no records then.
+            SweepError: when another thread has asked before: what is set up for training is that thread's.
         """
+        self._thread = self._thread or threading.current_thread()
+        if self._thread is not threading.current_thread():
+            raise SweepError("a JobWorker serves one thread, but two have asked it", "make one for each thread")
         work, progress = self._work, _Throttle(on_progress)
         try:
             if self._texts is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mixlab.runs.specs import RunSpec
+from proxies.backend import speed
 
 PATIENCE = 60.0  # seconds for an event that must come
 LINGER = 1.0  # seconds in which whoever should not come would come
@@ -62,6 +64,39 @@ class Gate:
 
     def _count(self, kind: str) -> int:
         return len(list(self.folder.glob(f"*.{kind}")))
+
+
+@dataclass(frozen=True)
+class TimedSpec(HookedSpec):
+    """A run whose hook is called when its rate is measured."""
+
+    def steps(self, tokens: float) -> int:
+        if self.hook is not None:
+            self.hook()
+        return super().steps(tokens)
+
+
+def timed_when(spec: RunSpec, folder: Path, together: int) -> TimedSpec:
+    """The same run, whose rate is what it comes to by the clock `timed`, once `together` measure it at a time."""
+    own = {one.name: getattr(spec, one.name) for one in fields(RunSpec)}
+    return TimedSpec(**own, hook=_SetsTheClock(folder, together))
+
+
+@dataclass(frozen=True)
+class _SetsTheClock:
+    folder: Path
+    together: int
+
+    def __call__(self) -> None:
+        speed._seconds_of = timed
+        if claim(self.folder / f"{os.getpid()}-{threading.get_ident()}.measures"):
+            wait_until(lambda: len(list(self.folder.glob("*.measures"))) >= self.together)
+
+
+def timed(work: Callable[[], None], at_least: float) -> float:
+    """Seconds that `work` took, by a clock for which everything takes one."""
+    work()
+    return 1.0
 
 
 @dataclass(frozen=True)

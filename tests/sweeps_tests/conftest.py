@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import random
 import shutil
@@ -35,6 +36,13 @@ sweep:
   replicates: 2
   workers: 2
 """
+
+EXIT_SECONDS = 60.0  # after the last test: Python waits for threads for ever, and a hung executor may have left some
+
+
+def pytest_unconfigure() -> None:
+    """The suite ends even where a thread does not, and says where that is."""
+    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
 
 
 def write_texts(root: Path) -> None:

@@ -72,8 +72,6 @@ def test_a_plan_is_that_of_the_chosen_executor(study_folder: StudyFolder) -> Non
 class Planted(SerialExecutor):
     """A machine of known speed."""
 
-    workers = 5
-
     def rates(self, specs: Sequence[RunSpec]) -> list[float]:
         return [1e6 * spec.shape.depth for spec in specs]
 
@@ -81,7 +79,7 @@ class Planted(SerialExecutor):
 def test_the_time_of_a_plan_follows_from_the_executors_own_rates(
     study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(EXECUTORS, "planted", lambda folder, workers: Planted(Work.of(folder)))
+    monkeypatch.setitem(EXECUTORS, "planted", lambda folder, workers: Planted(Work.of(folder), 5))
     state = sweep_status(study_folder, executor="planted")
     specs = first_specs(state.plan)
     seconds = [(spec.flops + evaluation_flops(spec, 3)) / (1e6 * spec.shape.depth) for spec in specs]

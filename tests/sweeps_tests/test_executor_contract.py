@@ -13,12 +13,14 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from helpers.hooked_specs import Dies, Endless, Gate, HookedSpec, Raises, hooked, wait_until
+from helpers.hooked_specs import Dies, Endless, Gate, HookedSpec, Raises, hooked, timed, timed_when, wait_until
 
 from mixlab.errors import ConfigError
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
+from proxies.backend import speed
 from proxies.backend.choice import choose_backend
+from proxies.backend.speed import measure_rate
 from proxies.training.checkpoint import tokens_left
 from proxies.training.texts import open_texts
 from proxies.training.train import train_stack
@@ -30,7 +32,7 @@ from sweeps.proposals import first_specs
 
 WORKERS = 3  # neither what the study says nor, on the machines at hand, the number of cores
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(120)  # no test takes a tenth of it: one that does waits for what never comes
 
 
 @pytest.fixture
@@ -185,6 +187,16 @@ def test_a_plan_can_be_timed(executor: Executor, plan: Plan) -> None:
     rates = executor.rates([short(plan, 1), short(plan, 1, size=2)])
     assert len(rates) == 2
     assert all(0 < rate < math.inf for rate in rates)
+
+
+def test_rates_are_those_of_all_workers_together(
+    executor: Executor, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_seconds_of", timed)  # here and, by the hooks, where workers are other processes
+    specs = [short(plan, 1), short(plan, 1, size=2)]
+    alone = [measure_rate(spec, executor.work.backend) for spec in specs]
+    rates = executor.rates([timed_when(spec, tmp_path, executor.workers) for spec in specs])
+    assert rates == pytest.approx([executor.workers * rate for rate in alone]), "the sum over all workers"
 
 
 @pytest.fixture

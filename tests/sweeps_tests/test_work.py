@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from helpers.hooked_specs import HookedSpec, hooked
 
+from mixlab.errors import SweepError
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from proxies.training.train import StoppedError
@@ -64,3 +66,12 @@ def test_an_unprepared_corpus_is_an_error_of_the_job(study_folder: StudyFolder, 
     (record,) = JobWorker(Work.of(study_folder)).do((plan.spec(plan.prior, 0),), lambda tokens: None)
     assert record.status == "failed"
     assert record.error == f"no prepared corpus in {study_folder.corpus} (run `mixlab prepare DIR` first)"
+
+
+def test_a_worker_serves_one_thread(study_folder: StudyFolder, plan: Plan) -> None:
+    worker, job = JobWorker(Work.of(study_folder)), (plan.spec(plan.prior, 0),)
+    worker.do(job, lambda tokens: None)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(SweepError, match="serves one thread") as caught:
+        pool.submit(worker.do, job, lambda tokens: None).result()
+    assert caught.value.hint == "make one for each thread"
+    assert worker.do(job, lambda tokens: None)[0].status == "done"  # the first may go on
