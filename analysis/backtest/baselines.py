@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.backtest.holdout import SAME_BUDGET
 from analysis.backtest.metrics import Scores, score
 from analysis.backtest.predictions import Prediction, points_of, predict_table
 from mixlab.errors import FitError, RunTableError
@@ -84,7 +85,7 @@ def _nearest_of_largest(fit: Runs, test: Runs) -> NDArray[np.int64]:
     """Per test row, the row nearest in mixture (L1), then in log N, among the fit's largest budget: shape (n,)."""
     _, params, tokens = points_of((), fit)
     compute = params * tokens
-    largest = np.flatnonzero(compute >= compute.max() / 1.25)
+    largest = np.flatnonzero(compute >= compute.max() / SAME_BUDGET)
     distance = np.abs(np.log(points_of((), test)[1])[:, None] - np.log(params[largest])) * 1e-6
     if fit.domains and set(fit.domains) == set(test.domains):
         ours, theirs = points_of(fit.domains, fit)[0], points_of(fit.domains, test)[0]

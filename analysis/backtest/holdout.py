@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from mixlab.errors import RunTableError
 from mixlab.runs.table import Runs
 
+SAME_BUDGET = 1.25  # a factor: budgets of one design differ by 2 or more, and runs of one by less than this
+
 
 @dataclass(frozen=True)
 class Holdout:
@@ -75,7 +77,7 @@ def split_largest(table: Runs) -> Holdout:
         RunTableError: when all rows have one budget.
     """
     flops = table.flops()
-    held_out = flops > flops.max() / 1.25  # budgets of one design differ by a factor of 2 or more
+    held_out = flops > flops.max() / SAME_BUDGET
     try:
         whole = split_rows(table, held_out)
     except RunTableError:
