@@ -249,7 +249,7 @@ def exists(dotted: str) -> bool:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs.csv, from a planted law over two domains, with a benchmark."""
+    """A folder with runs.csv, from a planted law over two domains, with a benchmark; logged.csv has its own names."""
     rng, rows = np.random.default_rng(0), []
     for run, h in enumerate(rng.dirichlet(np.ones(2), 3)):
         for n in (1e7, 3e7, 1e8, 2e8):
@@ -260,7 +260,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 row |= {"mix.web": h[0], "mix.code": h[1], "loss.python": measured[0], "loss.prose": measured[1]}
                 rows.append(row | {"acc.hellaswag": 0.25 + 0.75 / (1 + np.exp(2 * (loss - 2.6)))})
     folder = tmp_path_factory.mktemp("samples")
-    pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / "runs.csv", index=False)
+    names = {"params": "n_params", "tokens": "tokens_B", "loss": "val/loss"}
+    names |= {f"mix.{domain}": f"weights.{domain}" for domain in ("web", "code")}
+    logged = frame.assign(tokens=frame["tokens"] / 1e9)[list(names)].rename(columns=names)
+    logged.to_csv(folder / "logged.csv", index=False)
     return folder
 
 
