@@ -84,6 +84,11 @@ def require_kind(
         raise ConfigError(f"{name} must be {wanted}, but got {shown}", hint)
 
 
+def argument(name: str, option: str | None = None) -> str:
+    """An argument as both a hint's readers know it: by its name in Python and by the option of a command."""
+    return f"`{name}` (of a command, `{option or '--' + name.replace('_', '-')}`)"
+
+
 def did_you_mean(given: object, known: Iterable[str]) -> str | None:
     """The closest of `known` to `given` as a hint, or the whole list when nothing is close."""
     options = list(known)

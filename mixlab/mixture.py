@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
+from mixlab.errors import ConfigError, InfeasibleError, argument, did_you_mean
 from mixlab.units import format_quantity
 
 SUM_TOLERANCE = 1e-6
@@ -227,7 +227,7 @@ class MixtureSpace:
         if not np.all(np.isfinite(counts)) or counts.sum() <= 0:
             raise ConfigError(
                 "the proportional mixture needs the unique tokens of every domain",
-                "state the supply (`supply`; of a command, `--unique`), or add a `unique.<domain>` column",
+                f"state the supply, {argument('supply', '--unique')}, or add a `unique.<domain>` column",
             )
         return Mixture.from_array(self.names, self.project(counts / counts.sum(), tokens))
 

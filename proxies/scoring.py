@@ -13,7 +13,7 @@ import numpy as np
 from mixlab.corpus.read.texts import read, study_texts
 from mixlab.corpus.signals.scores import SCORES_FILE, write_scores
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, load_tokenizer
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, argument
 from mixlab.runs.flops import training_flops
 from mixlab.shown import Shown
 from mixlab.study.folder import StudyFolder
@@ -138,7 +138,7 @@ def best_checkpoint(folder: Path) -> Path:
     found = sorted(folder.glob("*.model.safetensors"))
     if not found:
         raise CorpusError(
-            f"no finished model in {folder}", "run `mixlab sweep DIR` first, or name one with --checkpoint"
+            f"no finished model in {folder}", f"run `mixlab sweep DIR` first, or name one by {argument('checkpoint')}"
         )
 
     def rank(path: Path) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from mixlab.errors import MixlabError, SweepError
+from mixlab.errors import MixlabError, SweepError, argument
 from mixlab.mixture import Mixture, MixtureSpace
 
 MIXTURE_ATTRIBUTE = "mixture"
@@ -142,7 +142,7 @@ class OptunaView:
         if not self._own:
             raise SweepError(
                 f"the study `{self._name}` in the Optuna storage {self._label} holds other losses than the ledger",
-                "delete it there, give another --storage, or give this study another name",
+                f"delete it there, give another {argument('storage')}, or give this study another name",
             )
         optuna.delete_study(study_name=self._name, storage=self._storage)
         self._study = self._create()

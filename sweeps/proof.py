@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mixlab.api.fit import Fit, fit_problem
 from mixlab.api.recommend import recommend
-from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
+from mixlab.errors import ConfigError, InfeasibleError, argument, did_you_mean
 from mixlab.files import read_json
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
@@ -119,7 +119,7 @@ def plan_proof(
     if len(set(mixtures.values())) < 2:
         raise InfeasibleError(
             f"a verification compares mixtures, but only {mixtures[RECOMMENDED]} can be trained at {tokens:,} tokens",
-            "allow more epochs, add text, or verify at fewer --flops",
+            f"allow more epochs, add text, or lower {argument('flops')}",
         )
     made_from = {"runs": fit.runs.digest, "study": plan.config.answer_digest}
     return Proof(plan, answer, fit.surface, mixtures, shape, tokens, seeds, made_from, tuple(notes))

@@ -31,7 +31,7 @@ class ForeignError(Exception):
 
 def seal(record: RunRecord) -> dict[str, Any]:
     """The record as JSON with its format and digest."""
-    content = {"format": RECORD_FORMAT, **record.to_json()}
+    content = {"format": RECORD_FORMAT, **record.to_dict()}
     return {**content, "sha256": _digest(content)}
 
 
@@ -52,7 +52,7 @@ def unseal(text: bytes, name: str) -> tuple[RunRecord, bool]:
     try:
         data = json.loads(text)
         sealed = _check_seal(data)
-        record = RunRecord.from_json(data)
+        record = RunRecord.from_dict(data)
         if record.run_id != name:
             if data["run_id"] == name:
                 raise ForeignError  # what is hashed, or how, was another thing there

@@ -46,7 +46,7 @@ class WandbTracker:
     def log(self, record: RunRecord, objective: Objective) -> None:
         spec = record.spec
         about: dict[str, Any] = {
-            **spec.to_json(),
+            **spec.to_dict(),
             "params": spec.shape.params,
             "status": record.status,
             "wall_seconds": record.wall_seconds,

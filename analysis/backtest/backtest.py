@@ -15,7 +15,7 @@ from analysis.backtest.baselines import baseline_scores
 from analysis.backtest.holdout import Holdout
 from analysis.backtest.metrics import Scores, score
 from analysis.backtest.predictions import Prediction, predict_table
-from mixlab.errors import RunTableError
+from mixlab.errors import RunTableError, argument
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.predictor import Predictor
 from mixlab.objective import Objective
@@ -125,7 +125,10 @@ def default_targets(table: Runs) -> tuple[str, ...]:
     """`loss` where there is one, else every `loss.<eval>`."""
     columns = ("loss",) if table.has("loss") else tuple(f"loss.{name}" for name in table.evals)
     if not columns:
-        raise RunTableError("the table has no column `loss` or `loss.<eval>`", "name one as `target`")
+        raise RunTableError(
+            "the table has no column `loss` or `loss.<eval>`",
+            f"name one as `target`, or map one by {argument('columns', '--map loss=NAME')}",
+        )
     return columns
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,7 @@ def plot(
         ConfigError: when the kind does not show what is asked for.
         FitError: when the runs cannot carry it.
     """
+    _require_known(plot, reading)
     budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
     if kind not in SHOWS:
         raise ConfigError(f"a plot is one of {', '.join(SHOWS)}, but got `{kind}`")
@@ -112,12 +115,29 @@ def report(
     Returns:
         The file, and what is left out of it and why.
     """
+    _require_known(report, reading)
     budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
     picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **reading)
     study = picture.problem.study
     file = Path(path) if path is not None else study.report if study is not None else Path("report.html")
     write_report(picture, file)
     return file, picture.notes
+
+
+def _require_known(call: Callable[..., Any], reading: Mapping[str, Any]) -> None:
+    """Refuse a keyword that neither `call` nor `read_runs` has.
+
+    Raises:
+        ConfigError: with all that there are.
+    """
+    ours, theirs = (
+        [one.name for one in signature(each).parameters.values() if one.kind is Parameter.KEYWORD_ONLY]
+        for each in (call, read_runs)
+    )
+    for name in reading:
+        if name not in theirs:
+            hint = f"it takes {', '.join((*ours, *theirs))}"
+            raise ConfigError(f"mixlab.{call.__name__} has no keyword `{name}`", hint)
 
 
 def _figure(kind: str, picture: Picture, target: str | None) -> Figure:

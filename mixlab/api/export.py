@@ -17,6 +17,8 @@ from mixlab.runs.read import study_of
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder
 
+TABLES = (".csv", ".parquet")
+
 
 def export(
     recommendation: Recommendation | Mapping[str, Any] | str | Path,
@@ -66,7 +68,11 @@ def mix_of(
         if study is not None:
             known = _document_lengths(study)
         path = study.recommendation if study is not None else Path(recommendation)
+        if path.suffix in TABLES:
+            raise ConfigError(f"{path} is a table, but an export takes {wanted}", "make one with `mixlab recommend`")
         answer = read_json(path, "make one with `mixlab recommend`")
+        if not isinstance(answer, Mapping):
+            raise ConfigError(f"{path} is no recommendation: it holds {type(answer).__name__}", f"give {wanted}")
     return make_mix(answer, data or {}, known | stated, seed)
 
 

@@ -168,7 +168,7 @@ class Fit(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab fit --json`; of several columns, by column under `fits`."""
-        each = {column: one.to_json() for column, one in self.results.items()}
+        each = {column: one.to_dict() for column, one in self.results.items()}
         if len(each) == 1:
             return {**next(iter(each.values())), "warnings": list(self.notes), "selection": self.surface.selection}
         return {

@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError, RunTableError, did_you_mean, require_kind
+from mixlab.errors import ConfigError, did_you_mean, require_kind
 from mixlab.mixture import Mixture
 from mixlab.objective import PREFIX, Objective
-from mixlab.runs.table import Runs
+from mixlab.runs.table import Runs, no_column
 from mixlab.units import parse_quantity
 
 Quantity: TypeAlias = "float | int | str"
@@ -194,5 +194,4 @@ def column(runs: Runs, name: str) -> str:
         return name
     if runs.has(PREFIX + name):
         return PREFIX + name
-    known = [str(one) for one in runs.frame.columns]
-    raise RunTableError(f"the table has no column `{name}`", did_you_mean(name, known))
+    raise no_column(f"`{name}`", name, map(str, runs.frame.columns))

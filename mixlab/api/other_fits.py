@@ -68,11 +68,11 @@ class IsoflopFit(Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """A row per budget: C, how many runs, N*, and whether it counts."""
-        return pd.DataFrame([profile.to_json() for profile in self.profiles])
+        return pd.DataFrame([profile.to_dict() for profile in self.profiles])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab fit --law isoflop --json`."""
-        return {**self.result.to_json(), "selection": [], "budgets": [profile.to_json() for profile in self.profiles]}
+        return {**self.result.to_dict(), "selection": [], "budgets": [profile.to_dict() for profile in self.profiles]}
 
     def plot_isoflop(self, ax: Axes | None = None) -> Axes:
         """Loss against N at each budget."""
@@ -130,7 +130,7 @@ class TaskFit(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab fit --law two-step --json`."""
-        data = {**self.result.to_json(), "warnings": list(self.notes), "selection": self.chain.surface.selection}
+        data = {**self.result.to_dict(), "warnings": list(self.notes), "selection": self.chain.surface.selection}
         return {**data, **self.chain.steps()}
 
 

@@ -9,13 +9,16 @@ from typing import Any
 from mixlab.api import given
 from mixlab.api.fit import Fit
 from mixlab.errors import ConfigError, RunTableError, require_kind
-from mixlab.runs.cost import Cost
+from mixlab.runs.cost import Cost, SixND
 from mixlab.runs.table import Runs
 from mixlab.search.frontier import frontier as search_frontier
 from mixlab.search.problem import require_domain, with_bounds
 from mixlab.search.recommend import OPTIMUM_DRAWS
 from mixlab.search.recommend import recommend as search
 from mixlab.search.recommendation import Recommendation
+from mixlab.units import format_flops, format_quantity
+
+SAME_COST = 1.05  # a factor of what N and D cost: numbers that people round to two digits may be so far apart
 
 
 def recommend(
@@ -50,7 +53,7 @@ def recommend(
         draws: bootstrap draws of the fit whose optima give the intervals of mixture, N and D.
 
     Raises:
-        ConfigError: without a budget, or where something given cannot be meant.
+        ConfigError: without a budget, or where something given cannot be meant: `flops` that N and D do not cost, say.
         RunTableError: when the runs state no N or D.
         InfeasibleError: when no mixture keeps bounds and caps.
         FitError: when the runs cannot carry the answer.
@@ -116,10 +119,18 @@ def require_scale(runs: Runs) -> None:
 
 
 def _budget(fit: Fit, cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:
+    if params is not None and tokens is not None:
+        spent = float(cost.flops(params, tokens))
+        if flops is not None and not spent / SAME_COST <= flops <= spent * SAME_COST:
+            raise ConfigError(
+                f"{format_quantity(params)} parameters on {format_quantity(tokens)} tokens cost {format_flops(spent)} "
+                f"FLOPs ({'6 N D' if isinstance(cost, SixND) else 'by the cost of the runs'}), "
+                f"but got flops {format_flops(flops)}",
+                "leave out one of `flops`, `params` and `tokens`",
+            )
+        return spent if flops is None else flops
     if flops is not None:
         return flops
-    if params is not None and tokens is not None:
-        return float(cost.flops(params, tokens))
     if fit.problem.facts.target is not None:
         return fit.problem.facts.target.flops
     if not fit.surface.sized:

@@ -95,7 +95,7 @@ class TaskPrediction(Shown):
             **({"tasks": expected.tasks} if expected.tasks else {}),
             **self.chain.steps(),
             "baselines": self.baselines,
-            "backtest": self.trial.to_json() if self.trial is not None else None,
+            "backtest": self.trial.to_dict() if self.trial is not None else None,
             "extrapolation": {**expected.extrapolation, "below_lowest_loss": below},
             "warnings": self.warnings,
         }

@@ -138,7 +138,7 @@ def classify_command(
     split = plan_split(outcome) if write or only_print else None
     files = split.write() if split and write else []
     if as_json:
-        print_json({**outcome.to_json(), "tags": str(outcome.tags_file), "files": [str(file) for file in files]})
+        print_json({**outcome.to_dict(), "tags": str(outcome.tags_file), "files": [str(file) for file in files]})
         return
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
     show_classification(Console(width=width, highlight=False), outcome, samples)

@@ -115,7 +115,7 @@ class Inventory:
             for split in SPLITS:
                 verify_shard(corpus_dir, name, split)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "fingerprint": self.fingerprint,
             "vocab_size": self.vocab_size,

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, argument
 from mixlab.processes import WORKERS
 
 Item = TypeVar("Item")
@@ -57,7 +57,7 @@ def ordered_map(
         except BrokenProcessPool:
             raise WorkerLostError(
                 "a worker process was killed; the machine may be out of memory",
-                "run the same command to continue, with fewer --workers if memory is short",
+                f"run the same again to continue; where memory is short, lower {argument('workers')}",
             ) from None
         finally:
             for future in waiting:

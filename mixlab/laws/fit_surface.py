@@ -73,7 +73,7 @@ def fit_surface(
         fits={target: one.result for target, one in fitted.items()},
         rows=len(rows),
         warnings=list(dict.fromkeys(warnings)),
-        selection=[candidate.to_json() for candidate in choice.candidates],
+        selection=[candidate.to_dict() for candidate in choice.candidates],
         support=np.unique(rows.mixture.round(6), axis=0),
         params_range=(float(rows.params.min()), float(rows.params.max())),
         tokens_range=(float(rows.tokens.min()), float(rows.tokens.max())),

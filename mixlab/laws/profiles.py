@@ -78,7 +78,7 @@ class Profile:
         """`ok`, or the reason."""
         return self.reason or "ok"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For `mixlab fit --json`; the optimum of a budget that is left out is null."""
         best = self.optimum if self.curve is not None else None
         return {"flops": self.flops, "runs": len(self.rows), "optimum": best, "tag": self.tag}

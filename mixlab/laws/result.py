@@ -57,7 +57,7 @@ class FitResult:
     members: list[Member] = field(default_factory=list)
     draws: list[dict[str, float]] = field(default_factory=list, repr=False, compare=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The keys of `mixlab fit --json`; a number that is not finite becomes null."""
         data = asdict(replace(self, draws=[]))
         del data["draws"]
@@ -70,7 +70,7 @@ class FitResult:
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FitResult:
+    def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
         def number(value: float | None) -> float:
             return math.nan if value is None else float(value)
 

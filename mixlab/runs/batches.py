@@ -35,7 +35,7 @@ class Batches:
         return cls(((0, size),))
 
     @classmethod
-    def from_json(cls, stages: Iterable[Sequence[int]]) -> Batches:
+    def of_stages(cls, stages: Iterable[Sequence[int]]) -> Batches:
         """The batches whose `stages` were written as JSON."""
         return cls(tuple((first, size) for first, size in stages))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
 
-from mixlab.errors import ConfigError, RunTableError, did_you_mean, require_kind
-from mixlab.runs.table import Runs
+from mixlab.errors import ConfigError, RunTableError, argument, did_you_mean, require_kind
+from mixlab.runs.table import FIXED_COLUMNS, MEASURED, Runs
 from mixlab.study.folder import StudyFolder
 from mixlab.units import parse_quantity
 
@@ -20,6 +21,7 @@ RunsLike: TypeAlias = "Runs | pd.DataFrame | str | Path"
 ColumnMap: TypeAlias = Mapping[str, "str | tuple[str, float | str]"]
 
 MIX = "mix"
+MISSPELT = 0.75  # likeness to a column of ours from which another name is taken for a mistake
 
 
 def read_runs(
@@ -111,10 +113,12 @@ def _renamed(
     names = [str(name) for name in frame.columns]
     for ours, their in theirs.items():
         if "*" in their and their not in names:
-            hint = "a pattern is of all weights: `mixture`, or of a command, `--map mix=weights.*`"
+            hint = f"a pattern is of all weights: {argument('mixture', '--map mix=weights.*')}"
             raise ConfigError(f"`{ours}` must be read from one column, but got `{their}`", hint)
+        _require_ours(ours, their, names)
         if their not in names:
-            raise RunTableError(f"the table has no column `{their}` to read `{ours}` from", did_you_mean(their, names))
+            missing = f"the table has no column `{their}` to read `{ours}` from"
+            raise RunTableError(missing, f"name one of {', '.join(names)}; {did_you_mean(their, names)}")
         if ours in names and ours != their:
             raise RunTableError(
                 f"`{ours}` is to be read from `{their}`, but the table has a column `{ours}` already",
@@ -129,6 +133,21 @@ def _renamed(
             raise ConfigError(f"a scale must be positive, but that of `{ours}` is {unit:g}")
         frame = frame.assign(**{ours: Runs(frame).column(ours) * unit})
     return frame
+
+
+def _require_ours(ours: str, their: str, names: Sequence[str]) -> None:
+    """Refuse a map onto a name that nothing is read by, where one of ours is near or would be taken away.
+
+    Raises:
+        ConfigError: with the nearest of ours, and the columns of the table.
+    """
+    if ours in FIXED_COLUMNS or ours.startswith((f"{MIX}.", "unique.", *MEASURED)):
+        return
+    if their in FIXED_COLUMNS or get_close_matches(ours, FIXED_COLUMNS, n=1, cutoff=MISSPELT):
+        raise ConfigError(
+            f"`{their}` is to be read as `{ours}`, which is no column of mixlab's",
+            f"map from our columns, {', '.join(FIXED_COLUMNS)} and so on, to the table's, {', '.join(names)}",
+        )
 
 
 def _weights_of(frame: pd.DataFrame, pattern: str) -> dict[str, str]:

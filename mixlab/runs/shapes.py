@@ -97,7 +97,7 @@ class ModelShape:
     def label(self) -> str:
         return f"d{self.depth}w{self.width}" + (f"f{self.mlp_width}" if self.mlp_width is not None else "")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The arguments that make this shape; part of what a run's id is the hash of."""
         data: dict[str, Any] = {
             "depth": self.depth,

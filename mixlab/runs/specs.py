@@ -47,8 +47,8 @@ class Recipe:
     clip_norm: float = 1.0
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Recipe:
-        return cls(**{**data, "batches": Batches.from_json(data["batches"]["stages"])})
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        return cls(**{**data, "batches": Batches.of_stages(data["batches"]["stages"])})
 
 
 @dataclass(frozen=True)
@@ -133,25 +133,25 @@ class RunSpec:
 
     def _hashed(self) -> dict[str, Any]:
         # Version 3 has a place for a second mixture, which was always empty: ids that are in use depend on it.
-        return {"version": SPEC_VERSION, "anneal": None, **self.to_json()}
+        return {"version": SPEC_VERSION, "anneal": None, **self.to_dict()}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
         data["mixture"] = dict(self.mixture)
-        data["shape"] = self.shape.to_json()
+        data["shape"] = self.shape.to_dict()
         data["tokens"] = list(self.tokens)
         if not self.pools:  # as it was written before there were any
             del data["pools"]
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
         return cls(
             mixture=Mixture(data["mixture"]),
             shape=ModelShape(**data["shape"]),
             tokens=tuple(data["tokens"]),
             seed=data["seed"],
-            recipe=Recipe.from_json(data["recipe"]),
+            recipe=Recipe.from_dict(data["recipe"]),
             corpus=data["corpus"],
             eval_tokens=data["eval_tokens"],
             pools=tuple((name, tokens) for name, tokens in data.get("pools", ())),
@@ -223,16 +223,16 @@ class RunRecord:
         """Model FLOPs utilisation: the share of `peak_flops` that was used; NaN where either is not known."""
         return self.flops_per_second / self.peak_flops if self.peak_flops else math.nan
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
-        data["spec"] = self.spec.to_json()
+        data["spec"] = self.spec.to_dict()
         data["run_id"] = self.run_id
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
+    def from_dict(cls, data: Mapping[str, Any]) -> RunRecord:
         return cls(
-            spec=RunSpec.from_json(data["spec"]),
+            spec=RunSpec.from_dict(data["spec"]),
             status=data["status"],
             points=tuple(Point(**point) for point in data["points"]),
             wall_seconds=data["wall_seconds"],

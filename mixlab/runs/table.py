@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
-from mixlab.errors import RunTableError, did_you_mean
+from mixlab.errors import RunTableError, argument, did_you_mean
 from mixlab.files import write_atomic
 from mixlab.objective import Objective
 from mixlab.runs.flops import six_nd
@@ -31,9 +31,29 @@ from mixlab.units import format_flops, format_quantity
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+# What is read by a fixed name, and by its beginning; a column of another name may be asked for as a target.
+FIXED_COLUMNS = (
+    "run_id",
+    "params",
+    "params_non_embed",
+    "tokens",
+    "flops",
+    "flops_6nd",
+    "unique_tokens",
+    "loss",
+    "status",
+)
 MEASURED = ("loss.", "acc.", "nll.", "bpb.", "prob.")
 CONDITION = 'write a pandas query such as "params > 1e8"; put names with dots into `backticks`'
 SUM_SLACK = 0.02  # published tables round their weights
+
+
+def no_column(shown: str, name: str, known: Iterable[str]) -> RunTableError:
+    """What to say where a column is missing: the nearest, and how a column of another name is read as one of ours."""
+    hint = did_you_mean(name, known)
+    if name in FIXED_COLUMNS:
+        hint = f"map it by {argument('columns', f'--map {name}=NAME')} where it has another name; {hint}"
+    return RunTableError(f"the table has no column {shown}", hint)
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,7 +198,7 @@ class Runs(Shown):
             RunTableError: missing (with the nearest match) or not numeric.
         """
         if name not in self.frame.columns:
-            raise RunTableError(f"the table has no column `{name}`", did_you_mean(name, map(str, self.frame.columns)))
+            raise no_column(f"`{name}`", name, map(str, self.frame.columns))
         values = pd.to_numeric(self.frame[name], errors="coerce").to_numpy(dtype=float)
         bad = np.isnan(values) & self.frame[name].notna().to_numpy()
         if bad.any():
@@ -198,9 +218,7 @@ class Runs(Shown):
         for name in ("params", "params_non_embed"):
             if name in self.frame.columns:
                 return name
-        raise RunTableError(
-            "the table has no column `params` (or `params_non_embed`)", did_you_mean("params", self.frame.columns)
-        )
+        raise no_column("`params` (or `params_non_embed`)", "params", self.frame.columns)
 
     def params(self, column: str | None = None) -> Array:
         """N by row, shape (n,)."""

@@ -83,7 +83,7 @@ class TriedCurve:
     spread: float
     admitted: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "form": self.curve.form.name,
             "formula": self.curve.form.formula,

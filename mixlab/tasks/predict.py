@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, argument, did_you_mean
 from mixlab.mixture import Mixture
 from mixlab.runs.table import Runs
 from mixlab.search.question import Question
@@ -90,6 +90,6 @@ def mixture_of(table: Runs, fixed: dict[str, float]) -> Mixture | None:
         some += ",..." * (len(table.domains) > 2)
         raise ConfigError(
             "the runs differ in their mixtures, so a prediction needs one",
-            f"give it, or what `mixlab recommend` answers, as `mix` (of a command, `--fixed-mix {some}`)",
+            f"give it, or what `mixlab recommend` answers, as {argument('mix', f'--fixed-mix {some}')}",
         )
     return Mixture.from_array(table.domains, weights[0])

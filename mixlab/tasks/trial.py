@@ -38,7 +38,7 @@ class Trial:
     coverage_90: float
     baselines: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 

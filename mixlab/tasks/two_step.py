@@ -81,16 +81,16 @@ class TwoStep:
             "step_1": {
                 "targets": dict(self.loss),
                 "law": self.surface.law,
-                "fits": {name: fit.to_json() for name, fit in self.surface.fits.items()},
+                "fits": {name: fit.to_dict() for name, fit in self.surface.fits.items()},
             },
             "step_2": {
-                **self.candidates[0].to_json(),
+                **self.candidates[0].to_dict(),
                 "rows": self.rows,
                 "interval": {name: list(bounds) for name, bounds in self.fits[self.target].interval.items()},
                 "scatter": self.scatter,
                 "chance": self.chance,
                 "items": self.items,
-                "candidates": [one.to_json() for one in self.candidates],
+                "candidates": [one.to_dict() for one in self.candidates],
             },
         }
 

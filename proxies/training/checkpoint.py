@@ -109,7 +109,7 @@ def kept_bytes(spec: RunSpec) -> int:
 
 def _usable(spec: RunSpec, about: dict[str, Any]) -> dict[int, Point] | None:
     """The points of the first branches of `spec` that a trunk has; None where `spec` cannot go on from it."""
-    batches = Batches.from_json(about["stages"])
+    batches = Batches.of_stages(about["stages"])
     points: dict[int, Point] = {}
     for tokens in spec.tokens:
         point = about["points"].get(str(tokens))
@@ -125,7 +125,7 @@ def _usable(spec: RunSpec, about: dict[str, Any]) -> dict[int, Point] | None:
 
 def save_model(folder: Path, spec: RunSpec, parameters: Floats) -> None:
     """Write a finished model's parameters, shape (P,), by name, with its spec."""
-    _save(folder / f"{spec.run_id}.model.safetensors", unpacked(parameters, spec.shape), {"spec": spec.to_json()})
+    _save(folder / f"{spec.run_id}.model.safetensors", unpacked(parameters, spec.shape), {"spec": spec.to_dict()})
 
 
 def load_model(path: Path) -> tuple[Floats, RunSpec]:
@@ -135,7 +135,7 @@ def load_model(path: Path) -> tuple[Floats, RunSpec]:
         CorpusError: when the file is damaged, or holds something else.
     """
     arrays, about = _load(path)
-    spec = RunSpec.from_json(about["spec"])
+    spec = RunSpec.from_dict(about["spec"])
     wanted = {name: tuple(size) for name, size in parameter_shapes(spec.shape).items()}
     if wanted != {name: values.shape for name, values in arrays.items()}:
         raise CorpusError(f"{path} does not hold a model of shape {spec.shape.label}", "train the run again")

@@ -231,7 +231,20 @@ def test_columns_are_renamed_and_rescaled(frame: pd.DataFrame) -> None:
     [
         ({"columns": {"loss": "val/los"}}, RunTableError, "no column `val/los` to read `loss` from", "did you mean"),
         ({"columns": {"loss": "loss.python"}}, RunTableError, "has a column `loss` already", "rename or drop"),
-        ({"columns": {"a": "loss", "b": "loss"}}, ConfigError, "`loss` is read as two columns", "map it once"),
+        (
+            {"columns": {"loss.a": "loss", "loss.b": "loss"}},
+            ConfigError,
+            "`loss` is read as two columns",
+            "map it once",
+        ),
+        (
+            {"columns": {"parms": "params"}},
+            ConfigError,
+            "`parms`, which is no column",
+            "to the table's, run_id, params, tokens",
+        ),
+        ({"columns": {"val/loss": "loss"}}, ConfigError, "`val/loss`, which is no column", "to the table's"),
+        ({"columns": {"los": "loss.python"}}, ConfigError, "`los`, which is no column", "to the table's"),
         ({"scale": {"tokens": -1}}, ConfigError, "a scale must be positive", None),
         ({"scale": {"tokens": 2.0}, "columns": {"tokens": ("tokens", 3.0)}}, ConfigError, "two scales", "leave one"),
         ({"mixture": "weights.*"}, RunTableError, r"no column matches `weights\.\*`", None),
@@ -245,6 +258,38 @@ def test_a_map_that_cannot_be_meant_is_refused(
         mixlab.read_runs(frame, **options)  # type: ignore[arg-type]
     if hint is not None:
         assert hint in str(refusal.value.hint)  # type: ignore[attr-defined]
+
+
+def test_a_missing_column_may_have_another_name(frame: pd.DataFrame) -> None:
+    with pytest.raises(RunTableError, match="no column `loss`") as refusal:
+        mixlab.fit(frame.rename(columns={"loss": "val_loss"}), "loss")
+    assert "`columns` (of a command, `--map loss=NAME`)" in str(refusal.value.hint)
+    assert "did you mean `val_loss`?" in str(refusal.value.hint)
+
+
+def test_a_budget_that_size_and_tokens_do_not_cost_is_refused(fitted: mixlab.Fit) -> None:
+    cost = float(fitted.problem.cost.flops(1e7, 2e9))
+    with pytest.raises(ConfigError, match=r"10M parameters on 2B tokens cost .* but got flops") as refusal:
+        mixlab.recommend(fitted, 2 * cost, params=1e7, tokens=2e9, draws=0)
+    assert refusal.value.hint == "leave out one of `flops`, `params` and `tokens`"
+    answer = mixlab.recommend(fitted, 1.03 * cost, params=1e7, tokens=2e9, draws=0)  # rounded, as people do
+    assert (answer.params, answer.tokens) == pytest.approx((1e7, 2e9))
+
+
+def test_a_keyword_that_a_drawing_does_not_have_is_refused(frame: pd.DataFrame, tmp_path: Path) -> None:
+    for draw in (lambda **more: mixlab.plot("isoflop", frame, **more), lambda **more: mixlab.report(frame, **more)):
+        with pytest.raises(ConfigError, match="has no keyword `traget`") as refusal:
+            draw(traget="loss")
+        assert "flops, law, bootstrap, columns, scale, mixture, where" in str(refusal.value.hint)
+
+
+def test_an_export_of_a_table_says_what_it_takes(frame: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+    frame.to_csv(tmp_path / "runs.csv")
+    with pytest.raises(ConfigError, match="is a table, but an export takes a recommendation, its file"):
+        mixlab.export(tmp_path / "runs.csv", "hf")
+    with pytest.raises(ConfigError, match="is no recommendation: it holds list"):
+        mixlab.export(tmp_path / "list.json", "hf")
 
 
 def test_the_parameters_have_intervals_at_any_level(fitted: mixlab.Fit) -> None:

@@ -32,8 +32,8 @@ class HookedSpec(RunSpec):
             self.hook()
         return super().trunk_steps(tokens)
 
-    def to_json(self) -> dict[str, Any]:
-        return plain(self).to_json()
+    def to_dict(self) -> dict[str, Any]:
+        return plain(self).to_dict()
 
 
 def hooked(spec: RunSpec, hook: Callable[[], None]) -> HookedSpec:

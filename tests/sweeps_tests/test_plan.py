@@ -111,7 +111,7 @@ def test_a_scarce_domain_is_repeated_in_a_proxy_as_often_as_the_target_would(stu
                 assert here == pytest.approx(at_target, rel=0.01)
             else:
                 assert name not in pools
-    ahead = RunSpec.from_json(specs[0].to_json())
+    ahead = RunSpec.from_dict(specs[0].to_dict())
     assert ahead == specs[0]
     off = text.replace("target: {", "target: {simulate_epochs: false, ")
     study_folder.config_file.write_text(off)

@@ -20,7 +20,7 @@ from mixlab.corpus.learn.embed import Lsa, read_embeddings
 from mixlab.corpus.learn.linear import LinearModel
 from mixlab.corpus.learn.store import load_classifier
 from mixlab.corpus.read.texts import DomainTexts, read, sample
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, argument
 
 ALL = "all"
 Assigned = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -80,8 +80,8 @@ def _from_labels(spec: ClassifierSpec, sources: Sequence[DomainTexts]) -> BuiltC
     trained = train_labelled(examples, spec.seed)
     about = {
         "examples": len(examples.texts),
-        "hold_out": trained.evaluation.to_json(),
-        "selection": trained.selection.to_json(),
+        "hold_out": trained.evaluation.to_dict(),
+        "selection": trained.selection.to_dict(),
         "terms": _terms(trained.model),
     }
     return _ready(trained.model, spec, "labelled", about)
@@ -133,10 +133,10 @@ def evaluate_on(spec: ClassifierSpec, built: BuiltClassifier, path: Path) -> dic
         CorpusError: on examples that cannot be read, or whose labels it does not know.
     """
     if built.classifier is None:
-        hint = "leave --test out" if built.method == "none" else "leave --embeddings out, or --test"
-        raise ConfigError("--test needs a classifier that reads text", hint)
+        hint = f"leave out {argument('test' if built.method == 'none' else 'embeddings')}"
+        raise ConfigError("a test on labelled examples needs a classifier that reads text", hint)
     examples = read_examples(path, spec.label_field, spec.text_field, spec.group_field)
-    return evaluate(built.classifier, examples).to_json()
+    return evaluate(built.classifier, examples).to_dict()
 
 
 def _terms(model: LinearModel) -> dict[str, list[str]]:

@@ -51,7 +51,7 @@ class Cut:
         total = sum(self.tokens.values())
         return {name: count / total for name, count in self.tokens.items()}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "domain": self.domain,
             "parts": {

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mixlab.corpus.read.texts import DomainTexts, study_texts
 from mixlab.corpus.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, argument
 from mixlab.study.folder import StudyFolder
 
 TOPIC = "topic"
@@ -55,10 +55,12 @@ class ClassifierSpec:
         """
         given = [name for name in METHODS if getattr(self, name) is not None]
         if len(given) > 1:
-            listed = " and ".join(f"--{name}" for name in given)
+            listed = " and ".join(argument(name) for name in given)
             raise ConfigError(f"topics come from one source, but {listed} were given", "keep one of them")
         if isinstance(self.clusters, int) and self.clusters < 2:
-            raise ConfigError(f"a text has at least 2 clusters, but got --clusters {self.clusters}", "raise it")
+            raise ConfigError(
+                f"a text has at least 2 clusters, but got {self.clusters}", f"raise {argument('clusters')}"
+            )
         return given[0] if given else None
 
 
@@ -156,8 +158,12 @@ class ClassifyJob:
         spec = self.classifier
         if spec.embeddings and spec.embedder:
             raise ConfigError(
-                "vectors come from one source, but --embeddings and --embedder were given", "keep one of them"
+                f"vectors come from one source, but {argument('embeddings')} and {argument('embedder')} were given",
+                "keep one of them",
             )
         used = spec.method == "clusters" or self.cut.semantic_dedup is not None
         if (spec.embeddings or spec.embedder) and not used:
-            raise ConfigError("--embeddings and --embedder are for --clusters and --semantic-dedup", "add one of them")
+            raise ConfigError(
+                "vectors are for clusters and for semantic deduplication, but neither is asked for",
+                f"add {argument('clusters')} or {argument('semantic_dedup')}",
+            )

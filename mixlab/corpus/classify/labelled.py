@@ -18,7 +18,7 @@ from mixlab.corpus.learn.library import library
 from mixlab.corpus.learn.linear import LinearModel, Selection, fit_linear, train_linear
 from mixlab.corpus.read.documents import document
 from mixlab.corpus.read.readers import no_field, records
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, argument
 
 FEWEST_EXAMPLES = 5
 HOLD_OUT = 0.2
@@ -62,7 +62,7 @@ class HoldOutScores:
     calibration_error: float
     uncalibrated_error: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "documents": self.documents,
             "accuracy": self.accuracy,
@@ -92,12 +92,12 @@ def read_examples(path: Path, label_field: str, text_field: str, group_field: st
     texts, labels, groups = [], [], []
     for where, record in records([str(path)]):
         if label_field not in record:
-            raise no_field(where, label_field, record, "--label-field")
+            raise no_field(where, label_field, record, argument("label_field"))
         label = record[label_field]
         if isinstance(label, bool) or not isinstance(label, (str, int)) or not str(label).strip():
             raise CorpusError(
                 f"{where}: field `{label_field}` must be text or a whole number, but is {label!r:.60}",
-                "give every row its label, or name another field with --label-field",
+                f"give every row its label, or name another field by {argument('label_field')}",
             )
         text, group = document(record, where, text_field, group_field)
         texts.append(text)
@@ -112,12 +112,12 @@ def _check_labels(path: Path, label_field: str, labels: Sequence[str]) -> None:
     if len(counts) < 2:
         raise CorpusError(
             f"{path}: a classifier needs at least 2 labels, but field `{label_field}` holds only `{labels[0]:.60}`",
-            "name another field with --label-field, or add examples of something else",
+            f"name another field by {argument('label_field')}, or add examples of something else",
         )
     if len(counts) > MAX_LABELS:
         raise CorpusError(
             f"{path}: a classifier takes at most {MAX_LABELS} labels, but field `{label_field}` holds {len(counts):,}",
-            "name the field that holds the topic with --label-field",
+            f"name the field that holds the topic by {argument('label_field')}",
         )
     few = {label: count for label, count in counts.items() if count < FEWEST_EXAMPLES}
     if few:
@@ -140,7 +140,7 @@ def hold_out(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[
     if groups < splits:
         raise CorpusError(
             f"labelled examples must come from at least {splits} groups, but they come from {groups}",
-            "choose a --group-field with more values, or leave it out if rows are not related",
+            f"give {argument('group_field')} a field of more values, or leave it out if rows are not related",
         )
     folds = library("sklearn.model_selection").StratifiedGroupKFold(splits, shuffle=True, random_state=seed)
     train, test = next(folds.split(examples.texts, examples.labels, examples.groups))
@@ -171,7 +171,7 @@ def _check_groups(examples: Examples) -> None:
     if single:
         raise CorpusError(
             f"all examples of label `{single[0]:.60}` belong to one group, so none can be held out",
-            "add examples from other groups, or choose a --group-field with more values",
+            f"add examples from other groups, or give {argument('group_field')} a field of more values",
         )
 
 

@@ -71,7 +71,7 @@ class Classification:
         """The table of documents, topics and signals."""
         return self.job.folder / TAGS_FILE
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "method": self.built.method,
             "labels": list(self.tags.labels),
@@ -81,14 +81,14 @@ class Classification:
             **self.about,
             "domains": {
                 name: {
-                    "topics": [share.to_json() for share in shares],
+                    "topics": [share.to_dict() for share in shares],
                     "evened_out": self.evened[name],
                     "samples": {s.topic: self.tags.samples.get((name, s.topic), []) for s in shares},
                 }
                 for name, shares in self.shares.items()
             },
             "signals": {name: _summary(values) for name, values in self.tags.signals.items()},
-            "parts": [cut.to_json() for cut in self.cuts.values()],
+            "parts": [cut.to_dict() for cut in self.cuts.values()],
         }
 
 
@@ -137,7 +137,7 @@ def classify(job: ClassifyJob, progress: Progress | None = None) -> Classificati
         save_classifier(job.folder / MODEL_FILE, built.classifier)
     if tagger.quality is not None:
         save_classifier(job.folder / QUALITY_FILE, tagger.quality)
-    write_json(job.folder / RESULT_FILE, outcome.to_json())
+    write_json(job.folder / RESULT_FILE, outcome.to_dict())
     return outcome
 
 
@@ -157,7 +157,7 @@ def _check_reference(job: ClassifyJob) -> None:
     names = [source.name for source in job.sources]
     if job.reference != UNIFORM and job.reference not in names and not Path(job.reference).suffix:
         hint = did_you_mean(job.reference, (UNIFORM, *(job.study.config.domains if job.study else names)))
-        raise ConfigError(f"--reference: there is no domain `{job.reference}`", hint)
+        raise ConfigError(f"the reference must be a domain, but there is no domain `{job.reference}`", hint)
 
 
 def _shares_from_file(job: ClassifyJob, labels: Sequence[str]) -> Mapping[str, float] | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mixlab.corpus.classify.tag import Tags
 from mixlab.corpus.learn.contracts import OTHER
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, argument, did_you_mean
 
 SHARES_TOLERANCE = 0.01
 
@@ -39,7 +39,7 @@ class TopicShare:
     ratio: float | None
     cap: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -91,7 +91,7 @@ def read_reference(path: Path, labels: Sequence[str]) -> dict[str, float]:
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
-        known = "--reference takes uniform, a domain, or a JSON file of shares"
+        known = f"{argument('reference')} takes uniform, a domain, or a JSON file of shares"
         raise ConfigError(f"cannot read {path}: {error.strerror}", known) from None
     except ValueError as error:
         raise ConfigError(f"{path} is not JSON: {error}", hint) from None

@@ -11,7 +11,7 @@ from mixlab.corpus.classify.cut import Cut
 from mixlab.corpus.classify.job import CutSpec
 from mixlab.corpus.classify.parts import check_new_names, part_paths, write_parts
 from mixlab.corpus.classify.run import Classification
-from mixlab.errors import ConfigError
+from mixlab.errors import ConfigError, argument
 from mixlab.files import write_atomic
 from mixlab.study.edit import Rewrite, replace_domain
 from mixlab.study.folder import StudyFolder
@@ -58,7 +58,8 @@ def require_cut(spec: CutSpec) -> None:
     """
     if not spec.asked:
         raise ConfigError(
-            "there is nothing to split by", "add --by topic, --by SIGNAL, or a filter such as --keep 'length >= 200'"
+            "there is nothing to split by",
+            f"give {argument('by')} `topic` or a signal, or a filter such as {argument('keep')} 'length >= 200'",
         )
 
 

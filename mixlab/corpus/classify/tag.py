@@ -28,7 +28,7 @@ from mixlab.corpus.signals.basic import basic_signals
 from mixlab.corpus.signals.quality import QUALITY, quality_scores
 from mixlab.corpus.signals.scores import Scores
 from mixlab.corpus.tokenizer import Tokenizer
-from mixlab.errors import CorpusError, WriteError
+from mixlab.errors import CorpusError, WriteError, argument
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
@@ -209,7 +209,7 @@ def _known(
         if clash:
             raise CorpusError(
                 f"the scores have a column `{clash[0]}`, which mixlab computes itself",
-                "rename it in the file of --scores",
+                f"rename it in the file of {argument('scores')}",
             )
         more |= found
     return more

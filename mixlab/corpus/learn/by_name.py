@@ -8,7 +8,7 @@ import sys
 from typing import Any, cast
 
 from mixlab.corpus.learn.contracts import Classifier, Embedder
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, argument, did_you_mean
 
 
 def import_classifier(name: str) -> Classifier:
@@ -17,7 +17,7 @@ def import_classifier(name: str) -> Classifier:
     Raises:
         ConfigError: when it cannot be imported or has no `labels` and `probabilities`.
     """
-    found = cast(Classifier, _load(name, "--classifier", ("labels", "probabilities")))
+    found = cast(Classifier, _load(name, "classifier", ("labels", "probabilities")))
     labels = found.labels
     texts = isinstance(labels, (list, tuple)) and all(isinstance(label, str) for label in labels)
     if not texts or not labels or len(set(labels)) != len(labels):
@@ -27,13 +27,15 @@ def import_classifier(name: str) -> Classifier:
 
 def import_embedder(name: str) -> Embedder:
     """The user's own embedding model, `module:object`; raises as `import_classifier` does."""
-    return cast(Embedder, _load(name, "--embedder", ("embed",)))
+    return cast(Embedder, _load(name, "embedder", ("embed",)))
 
 
 def _load(name: str, option: str, needed: tuple[str, ...]) -> Any:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise ConfigError(f"{option} takes module:object, but got `{name}`", f"for example {option} my_model:topics")
+        raise ConfigError(
+            f"`{option}` must be module:object, but got `{name}`", f"give {argument(option)} such as my_model:topics"
+        )
     # Like `python -m`: a module that lies where the command runs is found.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -48,6 +50,6 @@ def _load(name: str, option: str, needed: tuple[str, ...]) -> Any:
     found = getattr(place, attribute)
     for method in needed:
         if not hasattr(found, method):
-            hint = f"{option} takes an object with {' and '.join(needed)}; see mixlab.corpus.learn.contracts"
+            hint = f"{argument(option)} takes an object with {' and '.join(needed)}; see mixlab.corpus.learn.contracts"
             raise ConfigError(f"{name} has no `{method}`", hint)
     return found

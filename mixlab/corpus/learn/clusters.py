@@ -16,7 +16,7 @@ from mixlab.corpus.learn.contracts import Embedder, checked_vectors
 from mixlab.corpus.learn.embed import Lsa
 from mixlab.corpus.learn.features import Analysis, Tfidf
 from mixlab.corpus.learn.library import library
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, argument
 
 # More clusters than this are too many domains for a sweep; --clusters K takes any number.
 CHOICES = (3, 4, 5, 6, 8, 10, 12, 15, 20)
@@ -90,7 +90,7 @@ def find_clusters(
     if len(texts) <= (count or CHOICES[0]):
         raise CorpusError(
             f"{count or CHOICES[0]} clusters need more documents than that, but there are {len(texts)}",
-            "give more text, or a smaller number with --clusters",
+            f"give more text, or lower {argument('clusters')}",
         )
     choice = choose_count(vectors, seed) if count is None else ClusterChoice(count, {})
     centroids, members = spherical_kmeans(vectors, choice.count, seed)

@@ -56,7 +56,7 @@ class Selection:
     macro_f1: dict[str, float]
     calibration: Calibration
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         chosen = dict(zip(self.blocks, self.alphas, strict=True))
         return {"alphas": chosen, "macro_f1": self.macro_f1, "calibration": asdict(self.calibration)}
 

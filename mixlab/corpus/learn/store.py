@@ -15,7 +15,7 @@ from mixlab.corpus.learn.clusters import ClusterModel
 from mixlab.corpus.learn.contracts import Classifier
 from mixlab.corpus.learn.embed import Lsa
 from mixlab.corpus.learn.linear import LinearModel
-from mixlab.errors import ConfigError, CorpusError
+from mixlab.errors import ConfigError, CorpusError, argument
 from mixlab.files import write_atomic
 
 MODEL_FORMAT = 1
@@ -54,7 +54,7 @@ def load_classifier(path: Path) -> LinearModel | ClusterModel:
     if (start[:1] == b"\x80" and start[8:] != b"{") or path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
         raise CorpusError(
             f"{path} is a pickle, and a pickle can run any code when it is loaded",
-            "give a model that `mixlab classify` wrote, or your own object with --classifier module:object",
+            f"give a model that `mixlab classify` wrote, or your own module:object by {argument('classifier')}",
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as tensors:

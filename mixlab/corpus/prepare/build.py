@@ -50,7 +50,7 @@ def build_corpus(build: Build, progress: Progress, workers: int) -> Inventory:
     shards = _write_shards(build, admission, tokenizer, workers)
     write_cleaning(build.folder, admission.tallies)
     inventory = Inventory(shards, tokenizer.vocab_size, tokenizer.hash)
-    write_json(build.folder / INVENTORY_FILE, inventory.to_json())
+    write_json(build.folder / INVENTORY_FILE, inventory.to_dict())
     return inventory
 
 
@@ -150,5 +150,5 @@ def _facts(tally: Tally, facts: TokenFacts, infos: dict[str, ShardInfo]) -> Doma
         read_bytes=tally.bytes,
         dropped={rule: each.documents for rule, each in tally.dropped.items()},
         skipped_rows=dict(tally.skipped.counts),
-        languages={name: amount.to_json() for name, amount in facts.languages.items()},
+        languages={name: amount.to_dict() for name, amount in facts.languages.items()},
     )

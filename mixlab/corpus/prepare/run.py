@@ -118,7 +118,7 @@ class Prepared(Shown):
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab prepare --json`."""
         about = {"built": self.built, "seconds": self.seconds}
-        return {**about, **self.inventory.to_json(), "cleaning": self.cleaning}
+        return {**about, **self.inventory.to_dict(), "cleaning": self.cleaning}
 
 
 def prepare_corpus(

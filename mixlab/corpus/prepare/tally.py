@@ -13,7 +13,7 @@ from mixlab.files import read_json, write_json
 
 CLEANING_FILE = "cleaning.json"
 
-# By domain what `Tally.to_json` gives.
+# By domain what `Tally.to_dict` gives.
 Cleaning = dict[str, Any]
 
 
@@ -71,7 +71,7 @@ class Tally:
         parts += [f"{count:,} rows skipped: {reason}" for reason, count in self.skipped.counts.items()]
         return f"documents read: {self.documents:,}; dropped: {', '.join(parts) or 'none'}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "read": {"documents": self.documents, "bytes": self.bytes},
             "dropped": {
@@ -85,7 +85,7 @@ class Tally:
 
 def write_cleaning(corpus_dir: Path, tallies: Mapping[str, Tally]) -> None:
     """Write cleaning.json."""
-    domains = {name: tally.to_json() for name, tally in tallies.items()}
+    domains = {name: tally.to_dict() for name, tally in tallies.items()}
     write_json(corpus_dir / CLEANING_FILE, {"version": 1, "domains": domains})
 
 

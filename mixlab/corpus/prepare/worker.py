@@ -147,7 +147,7 @@ class Amount:
         self.size += size
         self.tokens += tokens
 
-    def to_json(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int]:
         return {"documents": self.documents, "bytes": self.size, "tokens": self.tokens}
 
 

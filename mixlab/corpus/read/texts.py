@@ -12,7 +12,7 @@ from typing import Any
 
 from mixlab.corpus.read.documents import document
 from mixlab.corpus.read.readers import BadRowError, records
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, argument, did_you_mean
 from mixlab.study.config import DomainConfig
 from mixlab.study.folder import StudyFolder
 from mixlab.study.new import name_domains
@@ -50,7 +50,7 @@ def domain_texts(name: str, config: DomainConfig, root: Path) -> DomainTexts:
     if config.format != "auto":
         raise ConfigError(
             f"classification needs text, but domain `{name}` is tokenised ({config.format})",
-            "name the other domains with --domain",
+            f"name the other domains by {argument('domains', '--domain')}",
         )
     skipped: Counter[str] | None = Counter() if config.on_bad_row == "skip" else None
     return DomainTexts(name, config.paths, root, config.text_field, config.group_field, skipped)

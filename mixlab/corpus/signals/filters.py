@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mixlab.errors import ConfigError, CorpusError, did_you_mean
+from mixlab.errors import ConfigError, CorpusError, argument, did_you_mean
 
 _CLAUSE = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
@@ -27,9 +27,9 @@ def signal(signals: Signals, name: str) -> NDArray[np.floating]:
     if name not in signals:
         hint = did_you_mean(name, signals)
         if name == "quality":
-            hint = "give examples of good text with --good FILE"
+            hint = f"give a file of good text by {argument('good')}"
         if name == "perplexity":
-            hint = "let `mixlab score DIR` write it, and give the file with --scores"
+            hint = f"let `mixlab score DIR` write it, and give the file by {argument('scores')}"
         raise ConfigError(f"there is no signal `{name}`", hint)
     return signals[name]
 
@@ -45,7 +45,8 @@ def keep(signals: Signals, expression: str) -> Mask:
         match = _CLAUSE.fullmatch(clause)
         if match is None:
             raise ConfigError(
-                f"--keep takes comparisons such as 'quality > .3 and length >= 200', but got `{clause.strip()}`",
+                f"{argument('keep')} takes comparisons such as 'quality > .3 and length >= 200', "
+                f"but got `{clause.strip()}`",
                 f"signals: {', '.join(signals)}",
             )
         met: Mask = _COMPARE[match[2]](signal(signals, match[1]), float(match[3]))
@@ -71,8 +72,8 @@ def drop_lowest(signals: Signals, value: str, usual: str | None) -> Mask:
         fraction = -1.0
     if not 0 < fraction < 1:
         raise ConfigError(
-            f"--drop-lowest takes a fraction between 0 and 1, but got `{value}`",
-            "for example --drop-lowest quality=0.2",
+            f"{argument('drop_lowest')} takes a fraction between 0 and 1, but got `{value}`",
+            "for example quality=0.2",
         )
     values = signal(signals, name)
     stays = np.ones(len(values), dtype=bool)
@@ -93,7 +94,7 @@ def buckets(values: NDArray[np.floating], tokens: NDArray[np.integer], count: in
     if len(np.unique(found)) < count:
         raise CorpusError(
             f"signal `{name}` has too few different values for {count} buckets",
-            "cut by another signal" if count == 2 else "give a smaller number with --buckets",
+            "cut by another signal" if count == 2 else f"lower {argument('buckets')}",
         )
     return found
 

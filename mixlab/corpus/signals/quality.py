@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.corpus.learn.linear import LinearModel, train_linear
-from mixlab.errors import CorpusError
+from mixlab.errors import CorpusError, argument
 
 QUALITY = "quality"
 GOOD, THIS = "good", "this"
@@ -33,7 +33,7 @@ def train_quality(good: Sequence[str], this: Sequence[str], seed: int) -> tuple[
         raise CorpusError(
             f"the signal `quality` needs at least {FEWEST_DOCUMENTS} good documents and {FEWEST_DOCUMENTS} to "
             f"classify, but there are {len(good)} and {len(this)}",
-            "give more text with --good" if len(good) < FEWEST_DOCUMENTS else "give more text to classify",
+            f"give more text by {argument('good')}" if len(good) < FEWEST_DOCUMENTS else "give more text to classify",
         )
     rng = np.random.default_rng(seed)
     sides = [

@@ -52,7 +52,7 @@ class Candidate:
         """Whether it stands for comparison alone."""
         return self.recipe.form.baseline
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         def finite(value: float) -> float | None:
             return float(value) if np.isfinite(value) else None
 

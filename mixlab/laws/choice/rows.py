@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from mixlab.arrays import Array
-from mixlab.errors import FitError, RunTableError
+from mixlab.errors import FitError, RunTableError, argument
 from mixlab.laws.forms.base import Law
 from mixlab.laws.forms.points import Observations
 from mixlab.objective import Objective
@@ -194,7 +194,7 @@ def require_support(law: Law, rows: Observations) -> None:
         columns = "the columns `unique.<domain>`" if K else "the column `unique_tokens`"
         raise FitError(
             f"the law `{law.name}` needs to know how many unique tokens there are, but the table does not say",
-            f"add {columns}, state the supply (`supply`; of a command, `--unique`), or use the law `auto`",
+            f"add {columns}, state the supply, {argument('supply', '--unique')}, or use the law `auto`",
         )
     words = {"params": "model sizes N", "tokens": "token counts D", "mixture": "mixtures"}
     missing = law.needs & words.keys() - varying(rows)

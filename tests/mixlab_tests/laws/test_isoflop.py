@@ -74,7 +74,7 @@ def test_planted_optima_are_found() -> None:
     assert result.params["a"] + result.params["b"] == pytest.approx(1)
     assert result.params["G"] * (1e21) ** result.params["a"] == pytest.approx((1e21 / 6) ** 0.5, rel=1e-6)
     assert result.rows == 28
-    json.dumps([result.to_json(), [profile.to_json() for profile in found]], allow_nan=False)
+    json.dumps([result.to_dict(), [profile.to_dict() for profile in found]], allow_nan=False)
 
 
 def test_sizes_are_compared_over_the_mixtures_that_were_run_at_all_of_them() -> None:

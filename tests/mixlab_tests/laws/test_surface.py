@@ -73,8 +73,8 @@ def test_intervals_widen_with_reach_and_hold_new_runs(table: Runs) -> None:
 
 def test_a_result_survives_json(table: Runs) -> None:
     result = fit_surface(table, "loss.a", law="effective-data", bootstrap=0, parameter_draws=20).fits["loss.a"]
-    assert FitResult.from_json(result.to_json()) == result
-    assert set(result.to_json()) == {
+    assert FitResult.from_dict(result.to_dict()) == result
+    assert set(result.to_dict()) == {
         "law", "target", "rows", "params", "interval", "objective", "status", "warnings", "members"
     }  # fmt: skip
 

@@ -40,9 +40,9 @@ def test_ids_stay_what_they_were() -> None:
 def test_a_spec_is_read_back_from_its_json_and_from_that_of_earlier_releases() -> None:
     odd = replace(PLAIN, shape=replace(PLAIN.shape, mlp_width=90))
     for spec in (PLAIN, POOLED, odd):
-        data = json.loads(json.dumps(spec.to_json()))
-        assert RunSpec.from_json(data) == spec
-        assert RunSpec.from_json({**data, "anneal": None}) == spec  # a key that they wrote and never filled
+        data = json.loads(json.dumps(spec.to_dict()))
+        assert RunSpec.from_dict(data) == spec
+        assert RunSpec.from_dict({**data, "anneal": None}) == spec  # a key that they wrote and never filled
 
 
 def test_whatever_decides_a_result_is_in_the_id() -> None:
