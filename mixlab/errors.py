@@ -26,6 +26,8 @@ class MixlabError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # which a traceback shows, in a notebook as well
 
 
 class ConfigError(MixlabError):

@@ -63,7 +63,10 @@ class Shown(ABC):
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        table: str = self.to_frame().to_html(border=0, index=False, float_format="{:.4g}".format)
+        import pandas as pd
+
+        most = pd.get_option("display.max_rows")  # a long table is cut as a frame of pandas is
+        table: str = self.to_frame().to_html(border=0, index=False, float_format="{:.4g}".format, max_rows=most)
         return f"<p>{html.escape(repr(self))}</p>{table}" + (f"<ul>{notes}</ul>" if notes else "")
 
 

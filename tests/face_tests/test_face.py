@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import matplotlib
@@ -258,6 +259,16 @@ def test_a_map_that_cannot_be_meant_is_refused(
         mixlab.read_runs(frame, **options)  # type: ignore[arg-type]
     if hint is not None:
         assert hint in str(refusal.value.hint)  # type: ignore[attr-defined]
+
+
+def test_a_long_table_is_cut_in_a_notebook(frame: pd.DataFrame) -> None:
+    runs = mixlab.read_runs(frame)
+    assert len(runs) > pd.get_option("display.max_rows")
+    assert runs._repr_html_().count("<tr") < len(runs)
+
+
+def test_a_traceback_has_the_hint() -> None:
+    assert "hint: cut it" in "".join(format_exception(ConfigError("it is long", "cut it")))
 
 
 def test_a_missing_column_may_have_another_name(frame: pd.DataFrame) -> None:
