@@ -125,7 +125,7 @@ def test_auto_tells_repeats_apart_where_the_table_states_a_supply() -> None:
 
 
 def test_laws_blind_to_repeats_are_left_out_only_where_rows_repeat() -> None:
-    rows = cases.rows_of("repetition", noise=0.003, mixtures=12)
+    rows = cases.rows_of("repetition", noise=0.003, mixtures=6)
     frame = pd.DataFrame({"run_id": rows.run, "params": rows.params, "tokens": rows.tokens, "loss": rows.loss})
     frame = frame.assign(**{f"mix.{name}": rows.mixture[:, k] for k, name in enumerate(rows.domains)})
     for supply, joint in ((cases.SUPPLY, False), ((1e11, 1e11, 1e11), True)):

@@ -227,7 +227,7 @@ def test_options_that_cannot_be_meant_are_refused_with_a_hint(study: Path) -> No
         ((study, "--by", "perplexity"), "no signal `perplexity`"),
         ((study, *labelled, "--label-field", "lable"), "no field `lable`"),
         ((study, *labelled, "--reference", "plian"), "no domain `plian`"),
-        ((study, *labelled, "--embedder", "x:y"), "for --clusters"),
+        ((study, *labelled, "--embedder", "x:y"), "vectors are for clusters"),
     ]
     for arguments, message in cases:
         error = refusal(*arguments)

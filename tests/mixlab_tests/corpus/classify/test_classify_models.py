@@ -242,7 +242,7 @@ def test_a_classifier_of_the_users_own(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     assert checked_probabilities(import_classifier("own_topics:half"), ["x", "y"]).shape == (2, 2)
     for name, message in (
-        ("own_topics", "takes module:object"),
+        ("own_topics", "must be module:object"),
         ("own_topics:halff", "has no `halff`"),
         ("own_topics:number", "has no `labels`"),
         ("nowhere_at_all:x", "cannot import"),
