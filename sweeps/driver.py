@@ -6,7 +6,7 @@ finished run is repeated, and the final table is the one of an uninterrupted swe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from sweeps.executors.registry import make_executor
 from sweeps.executors.work import Job
 from sweeps.ledger import Ledger
 from sweeps.optuna_view import OptunaView
-from sweeps.plan import Plan, open_plan, proposal_specs, stacks
+from sweeps.plan import Plan, open_plan, round_specs, stacks
 from sweeps.proposals import first_round, first_specs, later_round
 from sweeps.tracking import Tracker, make_tracker
 
@@ -147,6 +147,7 @@ def run_sweep(
     config = plan.config
     planned: list[RunSpec] = []
     mixtures: list[Mixture] = []
+    trials: dict[Mixture, str] = {}  # run id by mixture, of those trained where mixtures are compared
     records: tuple[RunRecord, ...] = ()
     with Ledger.hold(folder.ledger) as ledger:
         view = OptunaView(
@@ -156,16 +157,23 @@ def run_sweep(
             if number == 0:
                 fresh, specs = first_round(plan), first_specs(plan)
             else:
-                fresh = later_round(plan, number, folder.round_file(number), study_table(plan, records), mixtures, view)
-                specs = proposal_specs(plan, fresh, first=len(mixtures))
-            view.follow(dict.fromkeys(fresh))
+                table = study_table(plan, records)
+                decided = later_round(plan, number, folder, table, mixtures, planned, view)
+                if decided.stop is not None:
+                    watcher.note(decided.stop)
+                    break
+                fresh, specs = list(dict.fromkeys(ask.mixture for ask in decided.asks)), round_specs(plan, decided.asks)
+            compared = {mixture: plan.spec(mixture, plan.reference).run_id for mixture in fresh}
+            asked = {spec.run_id for spec in specs}
+            trials |= {mixture: run_id for mixture, run_id in compared.items() if run_id in asked}
+            view.follow(dict.fromkeys(mixture for mixture in fresh if mixture in trials))
             make_runs(specs, ledger, executor, tracker, watcher, plan.facts.objective)
             mixtures += fresh
             planned += specs
             records = tuple(ledger.records[spec.run_id] for spec in planned)
             # Before anything else, so that what was trained can be used whatever becomes of the next round.
             study_table(plan, records).write(folder.runs)
-            view.follow(_losses(plan, mixtures, ledger.records))
+            view.follow({mixture: objective_loss(plan, ledger.records[one]) for mixture, one in trials.items()})
     return SweepResult(records, folder.runs)
 
 
@@ -222,11 +230,6 @@ def objective_loss(plan: Plan, record: RunRecord) -> float:
     if record.status != "done":
         return float("nan")
     return plan.facts.objective.of_evals(record.points[-1].losses)
-
-
-def _losses(plan: Plan, mixtures: Sequence[Mixture], records: Mapping[str, RunRecord]) -> dict[Mixture, float | None]:
-    """The objective by mixture, at the size where mixtures are compared."""
-    return {mixture: objective_loss(plan, records[plan.spec(mixture, plan.reference).run_id]) for mixture in mixtures}
 
 
 def _track(record: RunRecord, tracker: Tracker, objective: Objective, watcher: Watcher) -> None:

@@ -8,13 +8,14 @@ is their share of the sum, moved inside the bounds; near an optimum this searche
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -26,6 +27,13 @@ MIXTURE_ATTRIBUTE = "mixture"
 JOURNAL = "journal:"
 SAME_WEIGHT = 9  # decimals
 
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False),
+    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+}
+
 
 class OptunaView:
     """Ask for mixtures, tell their losses.
@@ -35,7 +43,7 @@ class OptunaView:
         storage: the study's own file (sqlite), an Optuna storage URL, `journal:FILE`, or a storage.
         space: the mixtures that may be trained.
         tokens: the longest run's tokens, for the caps.
-        sampler: `tpe` or `gp`; who answers `propose` (`law` proposals come from outside, by `follow`).
+        sampler: a name in `SAMPLERS`, who answers `propose`; other proposals come from outside, by `follow`.
         seed: the sampler's seed is derived from it and the number of trials, so that a resumed study goes on to new
             points instead of repeating old ones.
 
@@ -104,10 +112,7 @@ class OptunaView:
 
     def _ask(self) -> Mixture:
         seed = int(np.random.default_rng((self._seed, len(self._study.trials))).integers(2**31))
-        if self._sampler == "gp":
-            self._study.sampler = optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
-        else:
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        self._study.sampler = SAMPLERS[self._sampler](seed)
         trial = self._study.ask(self._distributions)
         values = np.array([trial.params[name] for name in self._distributions])
         shares = values / values.sum() if values.sum() > 0 else np.full(len(values), 1 / len(values))

@@ -19,10 +19,12 @@ from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs.flops import forward_flops_per_token, training_flops
 from mixlab.runs.shapes import ModelShape, ladder
 from mixlab.runs.specs import RunSpec
-from mixlab.study.config import StudyConfig
+from mixlab.search.question import BEYOND
+from mixlab.study.config import TOKENS_PER_PARAM, StudyConfig
 from mixlab.study.facts import Facts, as_domains
 from mixlab.study.folder import StudyFolder
 from proxies.model.recipe import make_recipe
+from sweeps.rounds import Ask
 
 MIN_STEPS = 20  # of the shortest branch
 MAX_REPLICATES = 100  # of one mixture at one size
@@ -86,10 +88,22 @@ class Plan:
         """Index of the size at which mixtures are compared: the middle of the ladder."""
         return (len(self.shapes) - 1) // 2
 
-    def spec(self, mixture: Mixture, size: int, replicate: int = 0) -> RunSpec:
-        """The run of `mixture` at step `size` of the ladder, with branches at every budget."""
+    @property
+    def asked(self) -> tuple[float, float]:
+        """N and D that rounds decide for: the target's, else of `BEYOND` times the largest budget at D = 20 N."""
+        target = self.config.target
+        flops = target.flops if target is not None else BEYOND * max(self.config.sweep.budgets)
+        tokens = target.expected_tokens if target is not None else math.sqrt(TOKENS_PER_PARAM * flops / 6)
+        return flops / (6 * tokens), tokens
+
+    def spec(self, mixture: Mixture, size: int, replicate: int = 0, budgets: int | None = None) -> RunSpec:
+        """The run of `mixture` at step `size` of the ladder, with branches at all budgets or its smallest `budgets`."""
         # Sizes have seeds of their own, so that one lucky order of the text does not move the whole surface.
-        return self.spec_at(mixture, self.shapes[size], self.tokens[size], size * MAX_REPLICATES + replicate)
+        return self.spec_at(mixture, self.shapes[size], self.tokens[size][:budgets], size * MAX_REPLICATES + replicate)
+
+    def cost(self, size: int, budgets: int) -> float:
+        """FLOPs of a run at step `size` of the ladder at its `budgets` smallest budgets."""
+        return self.spec(self.prior, size, budgets=budgets).flops
 
     def spec_at(self, mixture: Mixture, shape: ModelShape, tokens: Sequence[int], stream: int) -> RunSpec:
         """A run of any shape and token counts with the study's recipe; `stream` tells the study's seeds apart."""
@@ -167,7 +181,9 @@ def open_plan(folder: StudyFolder) -> Plan:
 
 def design_specs(study: Plan, mixtures: Sequence[Mixture], anchors: int) -> list[RunSpec]:
     """The runs of a first round: `mixtures` with the `anchors` first."""
-    specs = [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, index, anchors)]
+    specs = [
+        study.spec(mixture, size) for index, mixture in enumerate(mixtures) for size in _sizes(study, index, anchors)
+    ]
     if mixtures:
         extreme = max(mixtures, key=lambda mixture: float(np.max(mixture.array(study.space.names))))
         for replicate in range(1, study.config.sweep.replicates):
@@ -175,18 +191,26 @@ def design_specs(study: Plan, mixtures: Sequence[Mixture], anchors: int) -> list
     return _unique(specs)
 
 
-def proposal_specs(study: Plan, mixtures: Sequence[Mixture], first: int) -> list[RunSpec]:
-    """The runs of a later round; `first` is how many mixtures were drawn before, to go on with the rotation."""
-    return _unique(
-        [spec for index, mixture in enumerate(mixtures) for spec in _sizes(study, mixture, first + index, anchors=0)]
+def rotation(study: Plan, mixtures: Sequence[Mixture], first: int) -> tuple[Ask, ...]:
+    """The runs of mixtures that somebody proposes without sizes; `first` is how many mixtures there were before."""
+    return tuple(
+        Ask(mixture, size, len(study.tokens[size]))
+        for index, mixture in enumerate(mixtures)
+        for size in _sizes(study, first + index, anchors=0)
     )
 
 
-def _sizes(study: Plan, mixture: Mixture, index: int, anchors: int) -> list[RunSpec]:
+def round_specs(study: Plan, asks: Sequence[Ask]) -> list[RunSpec]:
+    """The runs of a later round."""
+    return _unique([study.spec(ask.mixture, ask.size, ask.replicate, ask.budgets) for ask in asks])
+
+
+def _sizes(study: Plan, index: int, anchors: int) -> list[int]:
+    """The sizes of mixture number `index`: the reference, and others in rotation; an anchor has all."""
     others = [size for size in range(len(study.shapes)) if size != study.reference]
     extra = min(len(others), study.config.sweep.sizes_per_mixture - 1)
     chosen = others if index < anchors else [others[(index * extra + k) % len(others)] for k in range(extra)]
-    return [study.spec(mixture, size) for size in sorted({study.reference, *chosen})]
+    return sorted({study.reference, *chosen})
 
 
 def _without_crumbs(mixture: Mixture, sequences: float) -> Mixture:

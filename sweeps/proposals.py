@@ -1,27 +1,38 @@
-"""The mixtures of each round of a sweep: the design's in the first, and later what is proposed from what is known.
+"""The runs of each round of a sweep: the design's in the first, and later what is proposed from what is known.
 
-A later round is decided once and kept in the ledger's folder, so that a resumed sweep has the same.
+A later round is decided once, from the finished records alone, and kept in the ledger's folder.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from mixlab.errors import ConfigError, FitError, SweepError
-from mixlab.files import read_json, write_json
+from mixlab.arrays import Array
+from mixlab.decide.arms import Arms, gather
+from mixlab.decide.belief import Belief
+from mixlab.decide.decision import decide
+from mixlab.decide.proposals import Offer, choose
+from mixlab.errors import FitError, SweepError
+from mixlab.laws.choice.rows import observe
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
 from mixlab.runs.specs import RunSpec
 from mixlab.runs.table import Runs
 from mixlab.search.mix import minimise_mixture
+from mixlab.study.folder import StudyFolder
+from mixlab.units import format_flops
 from sweeps.designs import anchors, draw_mixtures, is_new
 from sweeps.optuna_view import OptunaView
-from sweeps.plan import Plan, design_specs
+from sweeps.plan import Plan, design_specs, rotation
+from sweeps.rounds import Ask, Round, decided_rounds, read_round
 
 DRAWS_PER_PROPOSAL = 4  # bootstrap draws of the law: many have their optimum where another has it
+LEAST_ROUNDS = 3  # later rounds before a sweep may stop
+SETTLED_ROUNDS = 2  # rounds in a row whose expected regret is below the noise
+SHORTER = 4  # times as many runs as `proposals`, where they are as much shorter
 
 
 def first_round(plan: Plan) -> list[Mixture]:
@@ -44,40 +55,113 @@ def first_specs(plan: Plan) -> list[RunSpec]:
 
 
 def later_round(
-    plan: Plan, number: int, kept: Path, table: Runs, known: Sequence[Mixture], view: OptunaView
-) -> list[Mixture]:
-    """The mixtures of round `number` (from 1).
+    plan: Plan,
+    number: int,
+    folder: StudyFolder,
+    table: Runs,
+    known: Sequence[Mixture],
+    planned: Sequence[RunSpec],
+    view: OptunaView,
+) -> Round:
+    """Round `number` (from 1), as it was decided, or decided now.
 
     Args:
         plan: the study's facts.
-        number: of the round; the law's bootstrap draws follow from it.
-        kept: the file that keeps the decision.
+        number: of the round; what is drawn at random follows from it.
+        folder: of the study, which keeps the decision.
         table: the runs so far.
         known: the mixtures so far.
-        view: whose sampler proposes, unless the study's is the law.
+        planned: the runs so far.
+        view: whose sampler proposes, where the study's is one of Optuna's.
 
     Raises:
-        ConfigError: when `kept` is damaged.
-        SweepError: when the law cannot be fitted.
+        ConfigError: when the file that keeps it is damaged.
+        SweepError: when the sampler is the law, and it cannot be fitted.
     """
+    kept = folder.round_file(number)
     if kept.exists():
-        return _read(kept)
-    wanted = plan.config.sweep.proposals
-    if plan.config.sweep.sampler == "law":
-        fresh = _thompson(plan, table, known, wanted, number)
+        found = read_round(kept)
+        return found if isinstance(found, Round) else Round(rotation(plan, found, len(known)))
+    spent = sum(spec.flops for spec in planned)
+    sampler, wanted = plan.config.sweep.sampler, plan.config.sweep.proposals
+    if sampler == "regret":
+        decided = _least_regret(plan, number, folder, table, planned)
+    elif sampler == "law":
+        decided = Round(rotation(plan, _thompson(plan, table, known, wanted, number), len(known)), flops=spent)
     else:
-        fresh = view.propose(wanted)
-    write_json(kept, [dict(mixture) for mixture in fresh])
-    return fresh
+        decided = Round(rotation(plan, view.propose(wanted), len(known)), flops=spent)
+    decided.write(kept)
+    return decided
 
 
-def _read(kept: Path) -> list[Mixture]:
-    hint = "delete it: the round is then proposed anew, and runs that it had before stay in the ledger"
-    data = read_json(kept, hint)
-    try:
-        return [Mixture(weights) for weights in data]
-    except (ConfigError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{kept} is damaged: {error}", hint) from None
+def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, planned: Sequence[RunSpec]) -> Round:
+    """The runs that take most off the doubt about the best mixture at the target, or why there are no more."""
+    sweep = plan.config.sweep
+    spent = sum(spec.flops for spec in planned)
+    data = observe(table, plan.facts.objective)
+    rows, seed = data.rows, plan.facts.seed + number
+    belief = Belief.of(rows.mixture, rows.params, rows.tokens, rows.run, data.losses, plan.facts.objective, seed=seed)
+    space, (params, tokens) = plan.facts.space, plan.asked
+    assert space is not None
+    arms = gather(belief, space, params, tokens, rows.mixture, [plan.prior], seed)
+    decision = decide(belief, arms, arms.named[0], {}, seed=seed)
+    found = Round((), None, spent, decision.regret, decision.noise)
+    before = decided_rounds(folder)[: number - 1]
+    in_a_row = [*before, found][-SETTLED_ROUNDS:]
+    if number >= LEAST_ROUNDS and len(in_a_row) == SETTLED_ROUNDS and all(one.settled for one in in_a_row):
+        reason = (
+            f"stopped before round {number}: the answer is expected to lose {decision.regret:.4f} nats to the best, "
+            f"{SETTLED_ROUNDS} rounds in a row less than the noise of one run, {decision.noise:.4f}"
+        )
+        return Round((), reason, spent, decision.regret, decision.noise)
+    left = sweep.flops - spent if sweep.flops is not None else float("inf")
+    asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, seed)
+    if not asks:
+        reason = f"stopped before round {number}: sweep.flops ({format_flops(sweep.flops or spent)}) are spent"
+        return Round((), reason, spent, decision.regret, decision.noise)
+    return Round(tuple(asks), None, spent, decision.regret, decision.noise)
+
+
+def _asks(
+    plan: Plan,
+    belief: Belief,
+    arms: Arms,
+    answer: Array,
+    number: int,
+    budget: float,
+    planned: Sequence[RunSpec],
+    seed: int,
+) -> list[Ask]:
+    """The answer at the size whose turn it is, and the most worthwhile runs beside it.
+
+    The first keeps the law informed of N and D where the answer lies; so all sizes come round at mixtures that matter.
+    """
+    names, sweep = plan.space.names, plan.config.sweep
+    offers = [
+        (size, budgets, Offer(plan.shapes[size].params, tokens, plan.cost(size, budgets)))
+        for size, counts in enumerate(plan.tokens)
+        for budgets, tokens in enumerate(counts, 1)
+    ]
+    seen = Counter((spec.mixture, spec.shape.params) for spec in planned)
+    asks: list[Ask] = []
+
+    def add(h: Array, size: int, budgets: int) -> None:
+        mixture = Mixture.from_array(names, plan.space.project(h, plan.longest))
+        spec = plan.spec(mixture, size)
+        key = (spec.mixture, spec.shape.params)
+        asks.append(Ask(mixture, size, budgets, seen[key]))
+        seen[key] += 1
+
+    turn = number % len(plan.shapes)
+    whole = len(plan.tokens[turn])
+    room = min(budget, sweep.proposals * plan.cost(plan.reference, len(plan.tokens[plan.reference])))
+    if plan.cost(turn, whole) <= room and sweep.proposals > 1:
+        add(answer, turn, whole)
+        room -= plan.cost(turn, whole)
+    for pick in choose(belief, arms, [offer for *_, offer in offers], room, SHORTER * sweep.proposals):
+        size, budgets, _ = offers[pick.offer]
+        add(arms.mixtures[pick.arm], size, budgets)
+    return asks
 
 
 def _thompson(plan: Plan, table: Runs, known: Sequence[Mixture], wanted: int, number: int) -> list[Mixture]:
@@ -91,7 +175,7 @@ def _thompson(plan: Plan, table: Runs, known: Sequence[Mixture], wanted: int, nu
     except FitError as error:
         raise SweepError(
             f"round {number} cannot be proposed by a law: {error.message}",
-            "add mixtures to the first round, or set sweep.sampler to tpe",
+            "add mixtures to the first round, or set sweep.sampler to regret",
         ) from error
     points = [np.asarray(mixture.array(names)) for mixture in known]
     fresh: list[Mixture] = []

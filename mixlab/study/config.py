@@ -22,6 +22,8 @@ from mixlab.study.cleaning import CleaningConfig
 from mixlab.study.section import Quantity, Section, Weight, refusal
 from mixlab.study.yaml import Document, load_yaml
 
+TOKENS_PER_PARAM = 20.0  # D / N of a compute-optimal run (Hoffmann et al. 2022)
+
 
 class DomainConfig(Section):
     """Where one domain's text lies.
@@ -183,9 +185,12 @@ class SweepConfig(Section):
         sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
             mixture are trained at all sizes.
         replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
-        rounds: rounds in total; from the second on, mixtures are proposed from the runs so far.
-        proposals: mixtures in each later round.
-        sampler: what proposes them: `law` (optima of the fitted law under bootstrap draws), or Optuna's `tpe` or `gp`.
+        rounds: rounds in total at most; from the second on, runs are proposed from those so far.
+        proposals: how many of the reference size's runs each later round may cost.
+        flops: training FLOPs of all rounds together at most.
+        sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
+            target, per FLOP; the sweep stops when that doubt is below the noise), `law` (optima of the fitted law under
+            bootstrap draws), or Optuna's `tpe`, `gp`, `qmc` or `random`.
         workers: worker processes; absent: one per core.
     """
 
@@ -194,9 +199,10 @@ class SweepConfig(Section):
     design: Literal["dirichlet", "sobol"] = "dirichlet"
     sizes_per_mixture: int = Field(2, ge=1)
     replicates: int = Field(2, ge=1, le=100)
-    rounds: int = Field(1, ge=1)
+    rounds: int = Field(8, ge=1)
     proposals: int = Field(6, ge=1)
-    sampler: Literal["law", "tpe", "gp"] = "law"
+    flops: Quantity | None = None
+    sampler: Literal["regret", "law", "tpe", "gp", "qmc", "random"] = "regret"
     workers: int | None = Field(None, ge=1)
 
 
@@ -219,8 +225,8 @@ class TargetConfig(Section):
 
     @property
     def expected_tokens(self) -> float:
-        """`tokens`, or D of C = 6 N D at D = 20 N (Hoffmann et al. 2022)."""
-        return self.tokens or math.sqrt(20 * self.flops / 6)
+        """`tokens`, or D of C = 6 N D at D = 20 N."""
+        return self.tokens or math.sqrt(TOKENS_PER_PARAM * self.flops / 6)
 
 
 class TrackingConfig(Section):

@@ -35,6 +35,7 @@ sweep:
   sizes_per_mixture: 2
   replicates: 2
   workers: 2
+  rounds: 1
 """
 
 EXIT_SECONDS = 60.0  # after the last test: Python waits for threads for ever, and a hung executor may have left some

@@ -188,7 +188,8 @@ def test_a_domain_added_after_the_sweep_is_not_left_out_in_silence(swept_folder:
 @pytest.mark.parametrize("sampler", ["tpe", "law"])
 def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder: StudyFolder, sampler: str) -> None:
     text = swept_folder.config_file.read_text()
-    text += f"  rounds: 2\n  proposals: 2\n  sampler: {sampler}\ntarget: {{flops: 4e9, law: effective-data}}\n"
+    text = text.replace("  rounds: 1\n", f"  rounds: 2\n  proposals: 2\n  sampler: {sampler}\n")
+    text += "target: {flops: 4e9, law: effective-data}\n"
     swept_folder.config_file.write_text(text)
     folder = StudyFolder.open(swept_folder.root)
     records = sweep(folder)
@@ -201,7 +202,8 @@ def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder
 def test_the_table_of_a_round_is_written_whatever_becomes_of_the_next(swept_folder: StudyFolder) -> None:
     before = table(swept_folder)
     swept_folder.runs.unlink()
-    swept_folder.config_file.write_text(swept_folder.config_file.read_text() + "  rounds: 2\n")
+    text = swept_folder.config_file.read_text()
+    swept_folder.config_file.write_text(text.replace("  rounds: 1\n", "  rounds: 2\n"))
     folder = StudyFolder.open(swept_folder.root)
     write_json(folder.round_file(1), [{"count": 0.5, "words": "much"}])
     with pytest.raises(ConfigError, match=r"1\.json is damaged") as caught:

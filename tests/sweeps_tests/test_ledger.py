@@ -210,7 +210,7 @@ class Opened:
 
 
 def test_a_sweep_of_several_rounds_reads_each_record_at_most_once(swept_folder: StudyFolder) -> None:
-    text = swept_folder.config_file.read_text() + "  rounds: 3\n  proposals: 1\n"
+    text = swept_folder.config_file.read_text().replace("rounds: 1", "rounds: 3\n  proposals: 1")
     swept_folder.config_file.write_text(text + "target: {flops: 4e9, law: effective-data}\n")
     folder = StudyFolder.open(swept_folder.root)
     before = {path.name for path in folder.ledger.glob("*.json")}

@@ -24,6 +24,7 @@ from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.study.folder import StudyFolder
 from sweeps.ledger import read_ledger
 from sweeps.optuna_view import OptunaView
+from sweeps.rounds import Round, read_round
 
 SPACE = MixtureSpace((Domain("a", 1e6), Domain("b", 2e6), Domain("c", 3e4)), {"a": 0.05}, {"b": 0.7}, max_epochs=4)
 TOKENS = 4e5  # at which `c` is capped
@@ -194,24 +195,25 @@ def test_a_study_whose_driver_is_killed_after_proposing_keeps_the_same_mixtures(
     swept_folder: StudyFolder, sampler: str
 ) -> None:
     text = swept_folder.config_file.read_text()
-    swept_folder.config_file.write_text(text + f"  rounds: 2\n  proposals: 2\n  sampler: {sampler}\n")
+    swept_folder.config_file.write_text(text.replace("rounds: 1", f"rounds: 2\n  proposals: 2\n  sampler: {sampler}"))
     kept = swept_folder.round_file(1)
     # Killed at the very moment when the round would be kept: it asked, and nothing knows what.
     script = (
         "import os, signal, sys\n"
-        "import sweeps.proposals\n"
+        "import sweeps.rounds\n"
         "from click.testing import CliRunner\n"
         "from mixlab.commands.sweep import sweep\n"
-        "sweeps.proposals.write_json = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sweeps.rounds.write_json = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)\n"
         "CliRunner().invoke(sweep, [sys.argv[1], '--executor', 'serial'])\n"
     )
     subprocess.run([sys.executable, "-c", script, str(swept_folder.root)], check=False)
     assert not kept.exists()
     assert invoke(swept_folder)["failed"] == 0
-    resumed = kept.read_text()
+    resumed = read_round(kept)
     kept.unlink()
     swept_folder.optuna.unlink()
     invoke(swept_folder)
-    assert [Mixture(weights) for weights in json.loads(kept.read_text())] == [
-        Mixture(weights) for weights in json.loads(resumed)
-    ]
+    again = read_round(kept)
+    assert isinstance(resumed, Round)
+    assert isinstance(again, Round)
+    assert again.asks == resumed.asks

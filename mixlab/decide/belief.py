@@ -1,0 +1,184 @@
+"""What the runs say of the objective over mixtures at any (N, D): a process per target, and their weighted sum.
+
+The targets' processes are independent, each with a kernel of its own, so that a mean of thirteen losses is known from
+what each of them depends on. All is at the question's scale: what small runs say of it is what the process carries
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import cholesky
+
+from mixlab.arrays import Array
+from mixlab.decide.process import Process, Rows
+
+SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A posterior of the objective.
+
+    Attributes:
+        weights: of the objective by target.
+        processes: by target.
+        reference: log N and log D that scales are relative to: the largest runs'.
+        reach: least and largest of both, relative to that, in the runs.
+    """
+
+    weights: Mapping[str, float]
+    processes: Mapping[str, Process]
+    reference: tuple[float, float]
+    reach: tuple[Array, Array]
+
+    @classmethod
+    def of(
+        cls,
+        mixture: Array,
+        params: Array,
+        tokens: Array,
+        run: NDArray[np.int64],
+        losses: Mapping[str, Array],
+        weights: Mapping[str, float],
+        before: Belief | None = None,
+        seed: int = 0,
+    ) -> Belief:
+        """What n rows say.
+
+        Args:
+            mixture, params, tokens, run: h (n, K), N, D, and the index of each row's run.
+            losses: by target, nats, (n,); NaN where it was not measured.
+            weights: of the objective by target.
+            before: a belief from some of these rows, whose kernels tuning starts from.
+            seed: of the choice of rows to tune on.
+        """
+        top = int(np.argmax(params * tokens))
+        reference = (float(np.log(params[top])), float(np.log(tokens[top]))) if before is None else before.reference
+        scale = _scale(params, tokens, reference)
+        rows = Rows(np.sqrt(np.maximum(mixture, 0.0)), scale, scale, run)
+        processes = {}
+        for name in weights:
+            told = np.isfinite(losses[name])
+            old = before.processes[name] if before is not None else None
+            processes[name] = Process.of(rows.some(told), losses[name][told], old, seed)
+        return cls(weights, processes, reference, (scale.min(axis=0), scale.max(axis=0)))
+
+    def points(self, mixture: ArrayLike, params: ArrayLike, tokens: ArrayLike) -> Rows:
+        """Points at h (M, K) or (K,), N and D, one or (M,) of each.
+
+        What scale gains all mixtures alike is taken no farther than ten times beyond the runs: log(L - c) farther out
+        would say that all gains vanish, or explode. Differences are therefore in nats at most at that level.
+        """
+        h = np.atleast_2d(np.asarray(mixture, dtype=float))
+        n, d = (np.broadcast_to(np.asarray(one, dtype=float), len(h)) for one in (params, tokens))
+        scale = _scale(n, d, self.reference)
+        low, high = self.reach
+        level = np.clip(scale, low - BEYOND_RUNS, high + BEYOND_RUNS)
+        return Rows(np.sqrt(np.maximum(h, 0.0)), scale, level, np.arange(len(h)))
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> Array:
+        """The median objective at each point, shape (M,)."""
+        assert mixture is not None
+        at = self.points(mixture, params, tokens)
+        return np.asarray(sum(self.weights[t] * (p.floor + np.exp(p.mean(at))) for t, p in self.processes.items()))
+
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, Array]:
+        """The median objective at one point, and its derivative by h, shape (K,)."""
+        at = self.points(mixture, params, tokens)
+        value, slope = 0.0, np.zeros(at.root.shape[1])
+        for name, process in self.processes.items():
+            mean, by_root = process.mean_and_slope(at)
+            above = float(np.exp(mean[0]))
+            value += self.weights[name] * (process.floor + above)
+            slope += self.weights[name] * above * by_root[0]
+        return value, slope / (2 * np.maximum(at.root[0], ROOT_SLOPE))
+
+    def moments(self, at: Rows) -> tuple[Array, Array]:
+        """The objective's mean and standard deviation at each point by itself, each (M,)."""
+        mean, variance = np.zeros(len(at)), np.zeros(len(at))
+        for name, process in self.processes.items():
+            middle, own = process.mean(at), process.variance(at)
+            above = self.weights[name] * np.exp(middle + own / 2)
+            mean += self.weights[name] * process.floor + above
+            variance += above**2 * own
+        return mean, np.sqrt(variance)
+
+    def sight(self, at: Rows) -> Sight:
+        """Joint knowledge of points, for draws and for what a run would add."""
+        means, spreads = [], []
+        for process in self.processes.values():
+            seen = process.whitened(at)
+            means.append(process.mean(at))
+            spreads.append(process.prior(at, at) - seen.T @ seen)
+        return Sight(
+            np.array([self.weights[name] for name in self.processes]),
+            np.array([process.floor for process in self.processes.values()]),
+            np.array(means),
+            np.array(spreads),
+            np.array([process.noise(at) for process in self.processes.values()]),
+        )
+
+
+BEYOND_RUNS = np.log(10.0)
+ROOT_SLOPE = 0.03  # sqrt(h) below which the slope of sqrt(h) is taken as if h were there, since it grows without bound
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The T targets at M points, jointly.
+
+    Attributes:
+        weights, floor: by target, shape (T,).
+        mean, covariance: of log(L - floor), shapes (T, M) and (T, M, M).
+        noise: variance of a run's log(L - floor), shape (T, M).
+    """
+
+    weights: Array
+    floor: Array
+    mean: Array
+    covariance: Array
+    noise: Array
+
+    @property
+    def objective(self) -> Array:
+        """Its mean at each point, shape (M,)."""
+        half = np.einsum("tmm->tm", self.covariance) / 2
+        return np.asarray(self.weights @ (self.floor[:, None] + np.exp(self.mean + half)))
+
+    @property
+    def steepness(self) -> Array:
+        """d objective / d log(L - floor), shape (T, M)."""
+        return np.asarray(self.weights[:, None] * np.exp(self.mean))
+
+    def draws(self, count: int, rng: np.random.Generator) -> Array:
+        """The objective at all points under `count` draws, shape (count, M)."""
+        total = np.zeros((count, self.mean.shape[1]))
+        for weight, floor, mean, covariance in zip(self.weights, self.floor, self.mean, self.covariance, strict=True):
+            top = SAFE * covariance.diagonal().max()
+            root = _root(covariance + top * np.eye(len(covariance)))
+            total += weight * (floor + np.exp(mean + rng.standard_normal((count, len(mean))) @ root.T))
+        return total
+
+    def some(self, these: NDArray[np.int64]) -> Sight:
+        """The same at some of the points."""
+        covariance = self.covariance[:, these[:, None], these]
+        return Sight(self.weights, self.floor, self.mean[:, these], covariance, self.noise[:, these])
+
+
+def _root(covariance: Array) -> Array:
+    """A square root of a covariance that rounding may have left a little indefinite."""
+    try:
+        return np.asarray(cholesky(covariance, lower=True))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _scale(params: Array, tokens: Array, reference: tuple[float, float]) -> Array:
+    """log N and log D relative to the reference, shape (n, 2)."""
+    return np.column_stack([np.log(params) - reference[0], np.log(tokens) - reference[1]])
