@@ -17,9 +17,9 @@ from mixlab.decide.arms import Arms, spread_out
 from mixlab.decide.belief import Belief
 from mixlab.mixture import Mixture
 
-CAUTION = 0.8  # probability with which the answer has the gain over home that it is chosen for
+CAUTION = 0.6  # probability with which the answer has the gain over home that it is chosen for
 PATH = 20  # steps between home and the leading arm that may be answered
-TOLD_APART = 0.1  # a mixture that is at least as good as the answer with this probability belongs to the set
+TOLD_APART = 0.02  # a mixture that is at least as good as the answer with this probability belongs to the set
 REPRESENTATIVES = 5
 MOVED = 0.01  # of a weight: less is no move
 
