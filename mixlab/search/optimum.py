@@ -6,17 +6,20 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from mixlab.arrays import Array
 from mixlab.errors import FitError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.search.mix import minimise_mixture
+from mixlab.search.aim import Aim
 from mixlab.search.question import Question
-from mixlab.search.size import bracket, minimise_size, params_for
+from mixlab.search.size import bracket, minimise_size, params_at_ratio, params_for
 
 TURNS = 8
 STILL = 1e-3  # in log N, between turns
+COARSE = 7  # sizes over the bracket, where mixture and size are searched together
+FINE = 5e-3  # in log N, of that search: the loss is flat there
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class PosedQuestion:
         return self.question.space if self.question.mixture is None else None
 
     def with_mixture(self, mixture: Mixture) -> PosedQuestion:
-        """The same at a fixed mixture."""
-        return replace(self, question=replace(self.question, mixture=mixture))
+        """The same at a fixed mixture, whatever it comes to."""
+        return replace(self, question=replace(self.question, mixture=mixture, limits=(), measures=()))
 
     def tokens_at(self, params: float) -> float:
         """D at N."""
@@ -105,19 +108,13 @@ def find_optimum(
     """
     n, at_edge = math.sqrt(posed.low * posed.high), False
     mixture, space = posed.question.mixture, posed.searched
+    aim = Aim.of(draw, posed.question)
+    if space is not None and aim.bent and posed.params is None:
+        return _find_together(aim, space, posed, starts, seed, explore)
     for turn in range(turns):
         if space is not None:
-            mixture = minimise_mixture(
-                draw,
-                space,
-                params=n,
-                tokens=posed.tokens_at(n),
-                starts=starts if turn == 0 else [mixture] if mixture is not None else [],
-                kl=posed.question.kl,
-                prior=posed.question.prior,
-                explore=explore and turn == 0,
-                seed=seed,
-            )
+            from_here = starts if turn == 0 else [mixture] if mixture is not None else []
+            mixture = aim.best_mixture(space, n, posed.tokens_at(n), from_here, seed, explore and turn == 0)
         if posed.params is not None:
             return Optimum(mixture, posed.params, posed.tokens_at(posed.params), False)
         before = n
@@ -125,6 +122,40 @@ def find_optimum(
         if space is None or abs(math.log(n / before)) < STILL:
             break
     return Optimum(mixture, n, posed.tokens_at(n), at_edge)
+
+
+def worth(draw: Draw, posed: PosedQuestion, best: Optimum) -> float:
+    """What the search minimised, at its optimum."""
+    if best.mixture is None or posed.question.space is None:
+        h = best.mixture.array(draw.domains) if best.mixture is not None else None
+        return float(draw.predict(h, best.params, best.tokens)[0])
+    return Aim.of(draw, posed.question).worth(posed.question.space, best.mixture, best.params, best.tokens)
+
+
+def _find_together(
+    aim: Aim, space: MixtureSpace, posed: PosedQuestion, starts: list[Mixture], seed: int, explore: bool
+) -> Optimum:
+    """Mixture and size at once: a bracketed search (Brent) for the size, over the best mixture at each."""
+    seen: dict[float, tuple[float, Mixture]] = {}
+
+    def value(x: float) -> float:
+        if x not in seen:
+            n, nearest = math.exp(x), min(seen, key=lambda other: abs(other - x), default=None)
+            from_here = [*starts, seen[nearest][1]] if nearest is not None else starts
+            mixture = aim.best_mixture(space, n, posed.tokens_at(n), from_here, seed, explore and nearest is None)
+            seen[x] = (aim.worth(space, mixture, n, posed.tokens_at(n)), mixture)
+        return seen[x][0]
+
+    low, high = math.log(posed.low), math.log(posed.high)
+    grid = [float(x) for x in np.linspace(low, high, COARSE)]
+    for x in sorted(grid, key=lambda one: abs(one - (low + high) / 2)):
+        value(x)
+    best = min(range(COARSE), key=lambda k: value(grid[k]))
+    around = (grid[max(best - 1, 0)], grid[min(best + 1, COARSE - 1)])
+    minimize_scalar(value, bounds=around, method="bounded", options={"xatol": FINE})
+    x = min(seen, key=lambda one: seen[one][0])
+    n = math.exp(x)
+    return Optimum(seen[x][1], n, posed.tokens_at(n), bool(x - low < 2 * FINE or high - x < 2 * FINE))
 
 
 def _settled_params(surface: Surface, question: Question) -> tuple[float | None, tuple[str, ...]]:
@@ -137,6 +168,8 @@ def _settled_params(surface: Surface, question: Question) -> tuple[float | None,
         return question.params, ()
     if question.tokens is not None:
         return params_for(question.cost, question.flops, question.tokens), ()
+    if question.tokens_per_param is not None:
+        return params_at_ratio(question.cost, question.flops, question.tokens_per_param), ()
     if surface.sized:
         return None, ()
     several = surface.params_range[0] < surface.params_range[1]

@@ -1,0 +1,151 @@
+"""The simplex cut by boxes and linear rows: the nearest point, or what clashes where there is none.
+
+P = {h: lower <= h <= upper, sum(h) = 1, low <= A h <= high}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixlab.arrays import Array
+
+SLACK = 1e-6  # how far a row, scaled to length 1, may be missed: that of sums of weights
+EXACT = 1e-12  # a row that is missed by less is kept
+EMPTY = 1e-12  # square of a residual at which no point is near
+
+
+@dataclass(frozen=True)
+class Row:
+    """`low <= coefficients . h <= high`, and what it is called in messages."""
+
+    said: str
+    coefficients: Array
+    low: float
+    high: float
+
+
+def project_on_box(points: Array, lower: Array, upper: Array) -> Array:
+    """The nearest points between `lower` and `upper` that sum to 1, shape (..., K) as given.
+
+    Solves for the shift s with sum(clip(x - s, lower, upper)) = 1 by bisection.
+    """
+    low = np.min(points - upper, axis=-1)
+    high = np.max(points - lower, axis=-1)
+    for _ in range(100):
+        middle = (low + high) / 2
+        over = np.clip(points - middle[..., None], lower, upper).sum(axis=-1) > 1
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    inside = np.clip(points - ((low + high) / 2)[..., None], lower, upper)
+    return np.asarray(inside / inside.sum(axis=-1, keepdims=True))
+
+
+def project(points: Array, lower: Array, upper: Array, A: Array, low: Array, high: Array) -> Array:
+    """The nearest points of P, shape (..., K) as given.
+
+    Where the nearest point of the box keeps the rows it is the answer. The others are least-distance problems, min |z|
+    with G z >= g, each solved exactly by non-negative least squares (Lawson and Hanson 1974, chapter 23).
+    """
+    near = project_on_box(points, lower, upper)
+    if not len(A):
+        return near
+    flat, found = points.reshape(-1, points.shape[-1]), near.reshape(-1, points.shape[-1]).copy()
+    values = found @ A.T
+    missed = np.flatnonzero(((values < low - EXACT) | (values > high + EXACT)).any(axis=-1))
+    if not len(missed):
+        return near
+    K = len(lower)
+    G = np.concatenate([np.eye(K), -np.eye(K), np.ones((1, K)), -np.ones((1, K)), A, -A])
+    g = np.concatenate([lower, -upper, [1.0, -1.0], low, -high])
+    G, g = G[np.isfinite(g)], g[np.isfinite(g)]
+    lengths = np.linalg.norm(G, axis=1)
+    G, g = G / lengths[:, None], g / lengths
+    for index in missed:
+        found[index] = _nearest(flat[index], G, g)
+    found = np.clip(found, lower, upper)
+    return (found / found.sum(axis=-1, keepdims=True)).reshape(points.shape)
+
+
+def _nearest(point: Array, G: Array, g: Array) -> Array:
+    """The nearest h with G h >= g; where there is none by rounding, the rows are let go by `SLACK`."""
+    from scipy.optimize import nnls  # workers count weights too and have no use for it
+
+    target = np.zeros(len(point) + 1)
+    target[-1] = 1.0
+    for slack in (0.0, SLACK):
+        matrix = np.vstack([G.T, g - slack - G @ point])
+        residual = matrix @ nnls(matrix, target)[0] - target
+        if residual @ residual > EMPTY:
+            break
+    return np.asarray(point - residual[:-1] / residual[-1])
+
+
+def is_empty(rows: Sequence[Row], K: int) -> bool:
+    """Whether no mixture of K domains keeps all rows within `SLACK`."""
+    from scipy.optimize import linprog
+
+    kept = [row for row in rows if np.any(row.coefficients)]
+    lengths = [float(np.linalg.norm(row.coefficients)) for row in kept]
+    # Minimise the largest miss t >= 0 over (h, t).
+    sides = [
+        (sign * np.append(row.coefficients / length, 0.0) - np.eye(K + 1)[K], sign * bound / length)
+        for row, length in zip(kept, lengths, strict=True)
+        for sign, bound in ((1.0, row.high), (-1.0, row.low))
+        if np.isfinite(bound)
+    ]
+    if not sides:
+        return False
+    found = linprog(
+        np.eye(K + 1)[K],
+        A_ub=np.array([side for side, _ in sides]),
+        b_ub=np.array([bound for _, bound in sides]),
+        A_eq=np.append(np.ones(K), 0.0)[None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * (K + 1),
+    )
+    return bool(found.status != 0 or found.fun > SLACK)
+
+
+def clash(rows: Sequence[Row], K: int) -> list[Row]:
+    """A smallest set of rows that no mixture keeps: without any one of them there is one (deletion filter).
+
+    Chinneck and Dravnieks (1991): a row is left out for good where the others still clash.
+    """
+    kept = list(rows)
+    for row in rows:
+        others = [one for one in kept if one is not row]
+        if is_empty(others, K):
+            kept = others
+    return kept
+
+
+def most_scale(lower: Array, upper: Array, supply: Array, A: Array, low: Array, high: Array) -> float:
+    """The largest D for which some h of P also has h D <= supply; `inf` where none is bound.
+
+    A linear program in h and s = 1 / D: minimise s with h <= supply s.
+    """
+    from scipy.optimize import linprog
+
+    known = np.flatnonzero(np.isfinite(supply))
+    K, unit = len(lower), float(max(supply[known].sum(), 1.0)) if len(known) else 1.0
+    eye = np.eye(K + 1)
+    rows = [eye[k] - supply[k] / unit * eye[K] for k in known]
+    sides = [0.0] * len(known)
+    for row, least, most in zip(A, low, high, strict=True):
+        length = float(np.linalg.norm(row))
+        for sign, bound in ((1.0, most), (-1.0, least)):
+            if np.isfinite(bound):
+                rows.append(np.append(sign * row / length, 0.0))
+                sides.append(sign * bound / length)
+    found = linprog(
+        eye[K],
+        A_ub=np.array(rows) if rows else None,
+        b_ub=np.array(sides) if rows else None,
+        A_eq=np.append(np.ones(K), 0.0)[None],
+        b_eq=[1.0],
+        bounds=[*zip(lower, upper, strict=True), (0, None)],
+    )
+    least = float(found.x[K]) if found.status == 0 else 0.0
+    return unit / least if least > 0 else np.inf
