@@ -18,7 +18,7 @@ _FACE = {
     "fit_isoflop": "mixlab.api.other_fits:fit_isoflop",
     "fit_task": "mixlab.api.other_fits:fit_task",
     "recommend": "mixlab.api.recommend:recommend",
-    "frontier": "mixlab.api.recommend:frontier",
+    "frontier": "mixlab.api.frontier:frontier",
     "predict_task": "mixlab.api.tasks:predict_task",
     "backtest": "analysis.backtest.face:backtest",
     "export": "mixlab.api.export:export",
@@ -34,6 +34,7 @@ _FACE = {
     "Study": "sweeps.study:Study",
     "Runs": "mixlab.runs.table:Runs",
     "Fit": "mixlab.api.fit:Fit",
+    "Frontier": "mixlab.api.frontier:Frontier",
     "Recommendation": "mixlab.search.recommendation:Recommendation",
     "MixlabError": "mixlab.errors:MixlabError",
 }

@@ -11,9 +11,10 @@ from analysis.report.draw import report as report
 from mixlab.api.export import export as export
 from mixlab.api.fit import Fit as Fit
 from mixlab.api.fit import fit as fit
+from mixlab.api.frontier import Frontier as Frontier
+from mixlab.api.frontier import frontier as frontier
 from mixlab.api.other_fits import fit_isoflop as fit_isoflop
 from mixlab.api.other_fits import fit_task as fit_task
-from mixlab.api.recommend import frontier as frontier
 from mixlab.api.recommend import recommend as recommend
 from mixlab.api.tasks import predict_task as predict_task
 from mixlab.errors import MixlabError as MixlabError

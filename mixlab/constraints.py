@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixlab.arrays import Array
-from mixlab.errors import ConfigError, did_you_mean
+from mixlab.errors import ConfigError, InfeasibleError, did_you_mean
 
 EXAMPLE = "write it as `code + math >= 0.3`, `2*web <= books` or `code == math`"
 _TOKEN = re.compile(
@@ -57,6 +57,22 @@ class LinearConstraint:
         """Coefficients in the order of `names`, shape (K,); a domain that is not among them has weight 0."""
         found = dict(self.terms)
         return np.array([found.get(name, 0.0) for name in names])
+
+    def among(self, names: Collection[str]) -> LinearConstraint | None:
+        """The same where only `names` have weight; None where that keeps it always.
+
+        Raises:
+            InfeasibleError: where that can never keep it.
+        """
+        terms = tuple((name, value) for name, value in self.terms if name in names)
+        if terms:
+            return replace(self, terms=terms)
+        if not self.lower <= 0 <= self.upper:
+            raise InfeasibleError(
+                f"the constraint `{self.text}` is about domains that have no weight: {', '.join(self.names)}",
+                "take it out, or raise their maxima",
+            )
+        return None
 
     def require(self, names: Collection[str]) -> None:
         """Refuse a domain that there is not.

@@ -5,16 +5,20 @@ P = {h: lower <= h <= upper, sum(h) = 1, low <= A h <= high}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from mixlab.arrays import Array
+from mixlab.errors import InfeasibleError
 
-SLACK = 1e-6  # how far a row, scaled to length 1, may be missed: that of sums of weights
+SLACK = 5e-7  # how far a row, scaled to length 1, may be missed; linear programs are solved to a fifth of that
 EXACT = 1e-12  # a row that is missed by less is kept
-EMPTY = 1e-12  # square of a residual at which no point is near
+ROUNDED = (0.0, 1e-9, 1e-7, 2 * SLACK)  # by how much rows are let go, where rounding leaves no point that keeps them
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,19 @@ def project(points: Array, lower: Array, upper: Array, A: Array, low: Array, hig
 
 
 def _nearest(point: Array, G: Array, g: Array) -> Array:
-    """The nearest h with G h >= g; where there is none by rounding, the rows are let go by `SLACK`."""
+    """The nearest h with G h >= g; where rounding leaves none, rows are let go by as little as gives one."""
     from scipy.optimize import nnls  # workers count weights too and have no use for it
 
     target = np.zeros(len(point) + 1)
     target[-1] = 1.0
-    for slack in (0.0, SLACK):
+    for slack in ROUNDED:
         matrix = np.vstack([G.T, g - slack - G @ point])
         residual = matrix @ nnls(matrix, target)[0] - target
-        if residual @ residual > EMPTY:
-            break
-    return np.asarray(point - residual[:-1] / residual[-1])
+        if residual[-1] < 0:
+            found = point - residual[:-1] / residual[-1]
+            if np.all(G @ found >= g - slack - ROUNDED[1]):
+                return np.asarray(found)
+    raise InfeasibleError("no mixture keeps the bounds and constraints: they leave no room but by rounding")
 
 
 def is_empty(rows: Sequence[Row], K: int) -> bool:
@@ -109,14 +115,19 @@ def is_empty(rows: Sequence[Row], K: int) -> bool:
 
 
 def clash(rows: Sequence[Row], K: int) -> list[Row]:
-    """A smallest set of rows that no mixture keeps: without any one of them there is one (deletion filter).
+    """A smallest set of rows that no mixture keeps: without any one of them there is one."""
+    return smallest(rows, lambda some: is_empty(some, K))
 
-    Chinneck and Dravnieks (1991): a row is left out for good where the others still clash.
+
+def smallest(items: Sequence[T], clashes: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Of items that clash, some that do, and would not without any one of them (deletion filter).
+
+    Chinneck and Dravnieks (1991): an item is left out for good where the others still clash, the first items first.
     """
-    kept = list(rows)
-    for row in rows:
-        others = [one for one in kept if one is not row]
-        if is_empty(others, K):
+    kept = list(items)
+    for item in items:
+        others = [one for one in kept if one is not item]
+        if clashes(others):
             kept = others
     return kept
 

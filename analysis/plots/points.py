@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixlab.api.fit import Fit
-from mixlab.api.recommend import frontier
+from mixlab.api.frontier import frontier
 from mixlab.search.recommendation import Recommendation
 
 STEPS = 25  # budgets along the frontier

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from mixlab.laws.surface import Draw
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.search.limits import HeldLimit
+from mixlab.search.descent.limits import HeldLimit
+from mixlab.search.descent.worst import Worst
 from mixlab.search.mix import SurfaceLike, minimise_mixture, penalised
 from mixlab.search.question import Question
-from mixlab.search.worst import Worst
 
 
 @dataclass(frozen=True)

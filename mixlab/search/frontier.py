@@ -1,25 +1,120 @@
-"""The compute-optimal mixture, N and D along a range of budgets."""
+"""The best mixture, N and D along budgets, every point searched from several sides.
+
+A search from random starts may miss an optimum that a neighbour has found, so each point is searched by itself as a
+single answer would be, and again from the answers on both sides. None is worse than a single search at its budget; and
+where one is worse than an answer at less compute, it takes that answer's mixture and size.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture
+from mixlab.runs.table import Runs
+from mixlab.search.baselines import baseline_mixtures
+from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum, pose, worth
 from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 
+TURNS_FROM_A_NEIGHBOUR = 3
+BETTER = 1e-9  # nats
 
-def frontier(surface: Surface, question: Question, budgets: Sequence[float], seed: int = 0) -> list[Recommendation]:
-    """The question at each budget, each searched from the answer before.
+
+def frontier(
+    surface: Surface,
+    questions: Sequence[Question],
+    *,
+    observed: Runs | None = None,
+    known: Sequence[Mixture] = (),
+    seed: int = 0,
+) -> list[Recommendation]:
+    """The answer to each of the questions, which differ in their budgets.
 
     Losses have their intervals, optima have none and no baselines: those cost a search per draw, and for each.
+
+    Args:
+        surface: the fitted objective.
+        questions: in any order.
+        observed: the runs, for the starts that a single search has.
+        known: answers from elsewhere to begin from as well.
+        seed: of the searches' random starts.
     """
-    answers: list[Recommendation] = []
-    for budget in budgets:
-        start = Mixture(answers[-1].mixture) if answers and answers[-1].mixture else None
-        asked = replace(question, flops=budget)
-        answers.append(recommend(surface, asked, start=start, compare=False, draws=0, seed=seed))
-    return answers
+    order = sorted(range(len(questions)), key=lambda index: questions[index].flops)
+    posed = [pose(surface, questions[index]) for index in order]
+    found = [_alone(surface, one, observed, known, seed) for one in posed]
+    for here, beside in (*_upward(len(order)), *_downward(len(order))):
+        found[here] = _better(
+            surface, posed[here], found[here], _from_neighbour(surface, posed[here], found[beside], seed)
+        )
+    for here, beside in _upward(len(order)):
+        found[here] = _better(surface, posed[here], found[here], _same(posed[here], found[beside]))
+    answers: dict[int, Recommendation] = {
+        index: recommend(surface, questions[index], found=best, compare=False, draws=0, seed=seed)
+        for index, best in zip(order, found, strict=True)
+    }
+    return [answers[index] for index in range(len(questions))]
+
+
+def _alone(
+    surface: Surface, posed: PosedQuestion, observed: Runs | None, known: Sequence[Mixture], seed: int
+) -> Optimum:
+    """As a single search finds it, or better from the mixtures that are known."""
+    baselines, _ = baseline_mixtures(surface, posed.question.space, observed)
+    starts = [one for one in (*baselines.values(), posed.question.prior) if one is not None]
+    found = find_optimum(surface.point, posed, starts, seed)
+    if known and posed.searched is not None:
+        other = find_optimum(surface.point, posed, list(known), seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+        found = _better(surface, posed, found, other)
+    return found
+
+
+def _from_neighbour(surface: Surface, posed: PosedQuestion, other: Optimum, seed: int) -> Optimum | None:
+    if other.mixture is None or posed.searched is None:
+        return None
+    starts = [other.mixture]
+    return find_optimum(surface.point, posed, starts, seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+
+
+def _same(posed: PosedQuestion, other: Optimum) -> Optimum | None:
+    """The mixture and size of less compute, on the tokens that there are now, where they may be had."""
+    n = other.params if posed.params is None else posed.params
+    if not posed.low * (1 - 1e-9) <= n <= posed.high * (1 + 1e-9):
+        return None
+    tokens = posed.tokens_at(n)
+    if posed.searched is not None:
+        assert other.mixture is not None
+        if tokens > posed.searched.most_tokens() or not posed.searched.contains(other.mixture, tokens):
+            return None
+    return replace(other, params=n, tokens=tokens, at_edge=False)
+
+
+def _better(surface: Surface, posed: PosedQuestion, found: Optimum, other: Optimum | None) -> Optimum:
+    if other is None or not worth(surface.point, posed, other) < worth(surface.point, posed, found) - BETTER:
+        return found
+    return other
+
+
+def _upward(count: int) -> list[tuple[int, int]]:
+    return [(here, here - 1) for here in range(1, count)]
+
+
+def _downward(count: int) -> list[tuple[int, int]]:
+    return [(here, here + 1) for here in range(count - 2, -1, -1)]
+
+
+def not_falling(answers: Sequence[Recommendation]) -> list[str]:
+    """Where the law expects more of less compute, in words; such a budget is better not spent."""
+    rows = sorted(answers, key=lambda one: one.flops)
+    found = []
+    for before, after in pairwise(rows):
+        if after.loss["mean"] > before.loss["mean"] + BETTER and math.isfinite(after.loss["mean"]):
+            found.append(
+                f"at {after.flops:.3g} FLOPs the law expects {after.loss['mean']:.4f}, more than "
+                f"{before.loss['mean']:.4f} at {before.flops:.3g}: more tokens of this text do not pay"
+            )
+    return found

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 from mixlab.arrays import Array
 from mixlab.errors import InfeasibleError
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.search.descent import Room, Smooth
-from mixlab.search.limits import KEPT, HeldLimit, worst_excess
-from mixlab.search.worst import Worst
+from mixlab.search.descent.limits import KEPT, HeldLimit, worst_excess
+from mixlab.search.descent.room import Room, Smooth
+from mixlab.search.descent.worst import Worst
 
 RANDOM_STARTS = 6
 BEST_STARTS = 4  # of all, by their values, that are followed down

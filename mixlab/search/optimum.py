@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from mixlab.arrays import Array
-from mixlab.errors import FitError
+from mixlab.errors import FitError, InfeasibleError
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.runs.serving import serving_flops
 from mixlab.search.aim import Aim
 from mixlab.search.question import Question
 from mixlab.search.size import bracket, minimise_size, params_at_ratio, params_for
+from mixlab.units import format_flops, format_quantity
 
 TURNS = 8
 STILL = 1e-3  # in log N, between turns
+AROUND = math.log(2)  # in log N, to both sides of an answer nearby
 COARSE = 7  # sizes over the bracket, where mixture and size are searched together
+FEWEST = 1.0  # tokens of a training: where the budget is for serving as well, large models leave none
 FINE = 5e-3  # in log N, of that search: the loss is flat there
 
 
@@ -91,7 +96,13 @@ def pose(surface: Surface, question: Question) -> PosedQuestion:
 
 
 def find_optimum(
-    draw: Draw, posed: PosedQuestion, starts: list[Mixture], seed: int, turns: int = TURNS, explore: bool = True
+    draw: Draw,
+    posed: PosedQuestion,
+    starts: list[Mixture],
+    seed: int,
+    turns: int = TURNS,
+    explore: bool = True,
+    near: float | None = None,
 ) -> Optimum:
     """Mixture and size in turn, from the middle of the bracket; the first turn may explore.
 
@@ -102,6 +113,7 @@ def find_optimum(
         seed: of the random starts.
         turns: at most so many.
         explore: also begin the first turn from random mixtures.
+        near: N of an answer nearby, around which to look where mixture and size are searched together.
 
     Raises:
         InfeasibleError: when no mixture keeps bounds and caps.
@@ -110,7 +122,8 @@ def find_optimum(
     mixture, space = posed.question.mixture, posed.searched
     aim = Aim.of(draw, posed.question)
     if space is not None and aim.bent and posed.params is None:
-        return _find_together(aim, space, posed, starts, seed, explore)
+        together = _find_together if near is None else partial(_find_near, near=near)
+        return together(aim, space, posed, starts, seed, explore)
     for turn in range(turns):
         if space is not None:
             from_here = starts if turn == 0 else [mixture] if mixture is not None else []
@@ -158,6 +171,30 @@ def _find_together(
     return Optimum(seen[x][1], n, posed.tokens_at(n), bool(x - low < 2 * FINE or high - x < 2 * FINE))
 
 
+def _find_near(
+    aim: Aim, space: MixtureSpace, posed: PosedQuestion, starts: list[Mixture], seed: int, explore: bool, near: float
+) -> Optimum:
+    """The same around a known N: the best of a parabola through three sizes."""
+    middle = min(max(math.log(near), math.log(posed.low)), math.log(posed.high))
+    ends = (max(middle - AROUND, math.log(posed.low)), min(middle + AROUND, math.log(posed.high)))
+    seen: list[tuple[float, float, Mixture]] = []
+
+    def look(x: float) -> None:
+        n, from_here = math.exp(x), [*starts, *(mixture for _, _, mixture in seen[-1:])]
+        mixture = aim.best_mixture(space, n, posed.tokens_at(n), from_here, seed, explore and not seen)
+        seen.append((aim.worth(space, mixture, n, posed.tokens_at(n)), x, mixture))
+
+    for x in dict.fromkeys((middle, *ends)):
+        look(x)
+    if len(seen) == 3:
+        bend, slope, _ = np.polyfit([x - middle for _, x, _ in seen], [value for value, _, _ in seen], 2)
+        if bend > 0:
+            look(float(np.clip(middle - slope / (2 * bend), *ends)))
+    _, x, mixture = min(seen, key=lambda one: one[0])
+    n = math.exp(x)
+    return Optimum(mixture, n, posed.tokens_at(n), False)
+
+
 def _settled_params(surface: Surface, question: Question) -> tuple[float | None, tuple[str, ...]]:
     """N, where it is not searched: as given, as C and D leave it, or that of the largest runs; and why, in words.
 
@@ -190,6 +227,15 @@ def _sizes(surface: Surface, question: Question) -> tuple[float, float]:
         InfeasibleError: when even the largest asks for more tokens than there are.
     """
     low, high = bracket(surface.params_range, question.flops, surface.max_flops)
+    largest = params_for(question.cost, question.flops, FEWEST)
+    if largest < low:
+        raise InfeasibleError(
+            f"{format_flops(question.flops)} FLOPs must pay for training and serving a model of "
+            f"{format_quantity(low)} parameters, the smallest that the runs support, but serving alone takes "
+            f"{format_flops(serving_flops(question.cost, low))}",
+            "raise the budget, serve fewer tokens, or run smaller models",
+        )
+    high = min(high, largest)
     space = question.space if question.mixture is None else None
     most = 0.999999 * space.most_tokens() if space is not None else math.inf  # inside by more than rounding
     if space is None or math.isinf(most):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.runs.cost import Cost
-from mixlab.search.limits import Limit
+from mixlab.search.descent.limits import Limit
 
 # Times the largest budget that was run, where none is asked for: far enough to be a prediction, near enough to be paid.
 BEYOND = 4.0

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from mixlab.arrays import Array
 from mixlab.laws.surface import Draw
-from mixlab.search.descent import Smooth
+from mixlab.search.descent.room import Smooth
 
 
 @dataclass(frozen=True)
