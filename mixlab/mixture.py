@@ -251,11 +251,10 @@ class MixtureSpace:
         return low
 
     def _feasible(self, tokens: float) -> bool:
-        try:
-            self.bounds(tokens)
-        except InfeasibleError:
-            return False
-        return True
+        """Whether some mixture keeps bounds and caps."""
+        lower, upper = self._box(tokens)
+        fits = lower.sum() <= 1 + SUM_TOLERANCE and upper.sum() >= 1 - SUM_TOLERANCE
+        return bool(fits and np.all(lower <= upper + SUM_TOLERANCE))
 
     def contains(self, mixture: Mixture, tokens: float = 0.0, tolerance: float = 1e-6) -> bool:
         """Whether `mixture` keeps the bounds and constraints at `tokens` training tokens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from analysis.plots.mixture import draw_mixture
 from analysis.plots.mixture import height_of as height_of_mixture
 from analysis.plots.points import STEPS, FrontierPoint, trace_frontier
 from analysis.plots.task import TASK_SIZE, draw_task
+from mixlab.api.asked import Asking
 from mixlab.api.fit import Fit
 from mixlab.api.given import Quantity, quantity
 from mixlab.api.tasks import TaskPrediction
@@ -61,7 +63,7 @@ def plot_curve(
     column = target or _own_column(fit)
     answer = FrontierPoint.of(recommendation) if recommendation is not None else None
     until = recommendation.flops if recommendation is not None else BEYOND * fit.surface.max_flops
-    points = trace_frontier(fit, until) if fit.surface.sized else []
+    points = trace_frontier(fit, until, recommendation) if fit.surface.sized else []
     draw_curve(axes, fit.runs, column, points, answer, fit.law)
     return axes
 
@@ -98,16 +100,19 @@ def plot_backtest(backtest: Backtest, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def plot_frontier(fit: Fit, axes: Sequence[Axes] | None = None, *, flops: Quantity | None = None) -> Sequence[Axes]:
+def plot_frontier(
+    fit: Fit, axes: Sequence[Axes] | None = None, *, flops: Quantity | None = None, **asking: Unpack[Asking]
+) -> Sequence[Axes]:
     """The best N, D, loss and mixture as the budget grows.
 
     Args:
         fit: a fit whose runs vary N apart from D.
         axes: four with mixtures, else three; absent: new ones.
         flops: where the budgets end; absent: beyond four times the largest run's.
+        asking: what is asked at every budget, such as `constraints`; see `mixlab.recommend`.
     """
     require_kind("fit", fit, Fit, "what mixlab.fit gave")
-    points = trace_frontier(fit, quantity(flops, "flops") or BEYOND * fit.surface.max_flops)
+    points = trace_frontier(fit, quantity(flops, "flops") or BEYOND * fit.surface.max_flops, **asking)
     panels = _panels(axes, (2, 2) if points[0].mixture else (1, 3), size_of(points))
     draw_frontier(panels, points, float(fit.runs.flops().max()))
     return panels

@@ -21,6 +21,7 @@ from analysis.plots.style import SUFFIXES, domain_colours, save
 from analysis.plots.task import figure_task
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
 from analysis.report.picture import Picture, gather
+from mixlab.api.asked import ASKING
 from mixlab.api.given import Quantity, count, quantity
 from mixlab.errors import ConfigError, FitError
 from mixlab.runs.cost import cost_of
@@ -50,7 +51,7 @@ def plot(
     flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    **reading: Any,
+    **options: Any,
 ) -> tuple[Path, list[str]]:
     """Draw one figure into a file.
 
@@ -62,7 +63,7 @@ def plot(
         flops: the budget of what is recommended or predicted (not isoflop, backtest).
         law: a law's name; absent: the study's choice, else `auto`.
         bootstrap: resamples of a new answer.
-        reading: keywords of `mixlab.read_runs`.
+        options: keywords of `mixlab.read_runs`, and what is asked of the answer, as in `mixlab.recommend`.
 
     Returns:
         The file, and what is left out of it and why.
@@ -78,13 +79,16 @@ def plot(
         raise ConfigError(f"`{kind}` shows no single loss column, but got the target {target}", "leave it out")
     if flops is not None and "answer" not in SHOWS[kind] and kind != "task":
         raise ConfigError(f"`{kind}` shows no recommendation, but got `flops`", "leave it out")
+    if "answer" not in SHOWS[kind] and (asked := sorted(set(options) & set(ASKING))):
+        raise ConfigError(f"`{kind}` shows no recommendation, but got `{asked[0]}`", "leave it out")
     file = Path(path) if path is not None else Path(f"{kind}.png")
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {file.name}")
     if kind == "task":
-        figure, notes = _task_figure(read_runs(runs, **reading), target, budget, law or "auto", bootstrap)
+        figure, notes = _task_figure(read_runs(runs, **options), target, budget, law or "auto", bootstrap)
     else:
-        picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, parts=SHOWS[kind] - {"test"}, **reading)
+        parts = SHOWS[kind] - {"test"}
+        picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, parts=parts, **options)
         figure, notes = _figure(kind, picture, target), picture.notes
     save(figure, file)
     return file, notes
@@ -97,7 +101,7 @@ def report(
     flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    **reading: Any,
+    **options: Any,
 ) -> tuple[Path, list[str]]:
     """Write one self-contained HTML page about runs or a study.
 
@@ -107,13 +111,13 @@ def report(
         flops: the budget of the recommendation.
         law: a law's name; absent: the study's choice, else `auto`.
         bootstrap: resamples of a new answer.
-        reading: keywords of `mixlab.read_runs`.
+        options: keywords of `mixlab.read_runs`, and what is asked of the answer, as in `mixlab.recommend`.
 
     Returns:
         The file, and what is left out of it and why.
     """
     budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
-    picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **reading)
+    picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **options)
     study = picture.problem.study
     file = Path(path) if path is not None else study.report if study is not None else Path("report.html")
     write_report(picture, file)

@@ -45,6 +45,9 @@ class Asking(TypedDict, total=False):
     price: given.Quantity | None
 
 
+ASKING = tuple(Asking.__annotations__)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is asked beyond a budget. What is None is the study's, where it says anything.

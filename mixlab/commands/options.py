@@ -37,6 +37,17 @@ class QuantityType(click.ParamType[float]):
         return number
 
 
+class QuantitiesType(click.ParamType[tuple[float, ...]]):
+    """One positive number or several, with commas between them."""
+
+    name = "quantity,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(QUANTITY.convert(part.strip(), param, ctx) for part in str(value).split(",") if part.strip())
+
+
 class LawType(click.ParamType[str]):
     """A law by name, `auto`, or one of some others that a command knows."""
 
@@ -54,7 +65,7 @@ class LawType(click.ParamType[str]):
         return str(value)
 
 
-QUANTITY = QuantityType()
+QUANTITY, QUANTITIES = QuantityType(), QuantitiesType()
 
 
 def law_option(*others: str, default: str | None = "auto") -> Callable[[F], F]:

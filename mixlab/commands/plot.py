@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 import mixlab
+from mixlab.commands.option_groups import GroupedCommand
 from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
+from mixlab.commands.question_options import question_options
 
 KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("runs", type=click.Path())
 @output_option("File (.png, .svg or .pdf); default KIND.png.")
@@ -29,6 +31,7 @@ KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task
     show_default=True,
     help="Resamples, where a new answer is computed.",
 )
+@question_options
 @runs_options
 @json_option
 def plot(
@@ -39,11 +42,14 @@ def plot(
     flops: float | None,
     law: str | None,
     bootstrap: int,
+    asking: dict[str, Any],
     reading: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Draw one figure of RUNS."""
-    path, notes = mixlab.plot(kind, runs, output, target=target, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    path, notes = mixlab.plot(
+        kind, runs, output, target=target, flops=flops, law=law, bootstrap=bootstrap, **asking, **reading
+    )
     for note in notes:
         say(f"note: {note}")
     print_json({"kind": kind, "file": str(path), "notes": notes}) if as_json else say(f"wrote {path}")

@@ -49,7 +49,7 @@ def frontier(
     found = [_alone(surface, one, observed, known, seed) for one in posed]
     for here, beside in (*_upward(len(order)), *_downward(len(order))):
         found[here] = _better(
-            surface, posed[here], found[here], _from_neighbour(surface, posed[here], found[beside], seed)
+            surface, posed[here], found[here], _from_neighbour(surface, posed[here], found[here], found[beside], seed)
         )
     for here, beside in _upward(len(order)):
         found[here] = _better(surface, posed[here], found[here], _same(posed[here], found[beside]))
@@ -73,11 +73,19 @@ def _alone(
     return found
 
 
-def _from_neighbour(surface: Surface, posed: PosedQuestion, other: Optimum, seed: int) -> Optimum | None:
+def _from_neighbour(
+    surface: Surface, posed: PosedQuestion, found: Optimum, other: Optimum, seed: int
+) -> Optimum | None:
+    """What a search comes to from a neighbour's mixture, where at this size alone that is better already."""
     if other.mixture is None or posed.searched is None:
         return None
-    starts = [other.mixture]
-    return find_optimum(surface.point, posed, starts, seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+    here = replace(posed, params=found.params)
+    there = find_optimum(surface.point, here, [other.mixture], seed, explore=False)
+    if _better(surface, posed, found, there) is found:
+        return None
+    starts = [there.mixture or other.mixture]
+    full = find_optimum(surface.point, posed, starts, seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+    return _better(surface, posed, there, full)
 
 
 def _same(posed: PosedQuestion, other: Optimum) -> Optimum | None:
