@@ -6,6 +6,7 @@ from analysis.plots.face import plot_frontier as plot_frontier
 from analysis.plots.face import plot_isoflop as plot_isoflop
 from analysis.plots.face import plot_mixture as plot_mixture
 from analysis.plots.face import plot_task as plot_task
+from analysis.plots.face import plot_tradeoff as plot_tradeoff
 from analysis.report.draw import plot as plot
 from analysis.report.draw import report as report
 from mixlab.api.export import export as export
@@ -17,6 +18,8 @@ from mixlab.api.other_fits import fit_isoflop as fit_isoflop
 from mixlab.api.other_fits import fit_task as fit_task
 from mixlab.api.recommend import recommend as recommend
 from mixlab.api.tasks import predict_task as predict_task
+from mixlab.api.tradeoff import TradeOff as TradeOff
+from mixlab.api.tradeoff import trade_off as trade_off
 from mixlab.errors import MixlabError as MixlabError
 from mixlab.runs.read import read_runs as read_runs
 from mixlab.runs.table import Runs as Runs

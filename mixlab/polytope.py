@@ -15,8 +15,8 @@ from mixlab.arrays import Array
 from mixlab.errors import InfeasibleError
 
 SLACK = 5e-7  # how far a row, scaled to length 1, may be missed; linear programs are solved to a fifth of that
-EXACT = 1e-12  # a row that is missed by less is kept
-ROUNDED = (0.0, 1e-9, 1e-7, 2 * SLACK)  # by how much rows are let go, where rounding leaves no point that keeps them
+KEPT_ROW = 1e-12  # a row that is missed by less is kept
+LET_GO = (0.0, 1e-9, 1e-7, 2 * SLACK)  # by how much rows are let go, where rounding leaves no point that keeps them
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def project(points: Array, lower: Array, upper: Array, A: Array, low: Array, hig
         return near
     flat, found = points.reshape(-1, points.shape[-1]), near.reshape(-1, points.shape[-1]).copy()
     values = found @ A.T
-    missed = np.flatnonzero(((values < low - EXACT) | (values > high + EXACT)).any(axis=-1))
+    missed = np.flatnonzero(((values < low - KEPT_ROW) | (values > high + KEPT_ROW)).any(axis=-1))
     if not len(missed):
         return near
     K = len(lower)
@@ -78,12 +78,12 @@ def _nearest(point: Array, G: Array, g: Array) -> Array:
 
     target = np.zeros(len(point) + 1)
     target[-1] = 1.0
-    for slack in ROUNDED:
+    for slack in LET_GO:
         matrix = np.vstack([G.T, g - slack - G @ point])
         residual = matrix @ nnls(matrix, target)[0] - target
         if residual[-1] < 0:
             found = point - residual[:-1] / residual[-1]
-            if np.all(G @ found >= g - slack - ROUNDED[1]):
+            if np.all(G @ found >= g - slack - LET_GO[1]):
                 return np.asarray(found)
     raise InfeasibleError("no mixture keeps the bounds and constraints: they leave no room but by rounding")
 

@@ -20,10 +20,12 @@ from analysis.plots.mixture import draw_mixture
 from analysis.plots.mixture import height_of as height_of_mixture
 from analysis.plots.points import STEPS, FrontierPoint, trace_frontier
 from analysis.plots.task import TASK_SIZE, draw_task
+from analysis.plots.tradeoff import TRADEOFF_SIZE, draw_tradeoff
 from mixlab.api.asked import Asking
 from mixlab.api.fit import Fit
 from mixlab.api.given import Quantity, quantity
 from mixlab.api.tasks import TaskPrediction
+from mixlab.api.tradeoff import TradeOff
 from mixlab.errors import ConfigError, require_kind
 from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
@@ -134,6 +136,14 @@ def plot_task(prediction: TaskPrediction, axes: Sequence[Axes] | None = None) ->
     panels = _panels(axes, (1, 2), TASK_SIZE)
     draw_task(panels, prediction.runs, chain, points, answer)
     return panels
+
+
+def plot_tradeoff(result: TradeOff, ax: Axes | None = None) -> Axes:
+    """One objective against the other, along the best mixtures between them."""
+    require_kind("result", result, TradeOff, "what mixlab.trade_off gave")
+    axes = style.axes_or_new(ax, *TRADEOFF_SIZE)
+    draw_tradeoff(axes, result)
+    return axes
 
 
 def _own_column(fit: Fit) -> str:

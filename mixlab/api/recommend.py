@@ -82,7 +82,7 @@ def recommend(
     loss = given.quantity(reach_loss, "reach_loss")
     if loss is not None and stated is not None:
         raise ConfigError("a budget and a loss to reach are both given: one follows from the other", "leave one out")
-    budget = stated if stated is not None else _budget(fit, asked, cost, needed=loss is None)
+    budget = budget_of(fit, asked, stated, cost, needed=loss is None)
     there, question = pose_asked(fit, asked, budget, cost)
     runs, seed = there.problem.runs, there.problem.facts.seed
     if loss is not None:
@@ -141,8 +141,14 @@ def require_scale(runs: Runs) -> None:
         )
 
 
-def _budget(fit: Fit, asked: Asked, cost: Cost | None, needed: bool) -> float:
-    """The budget that nobody states: what N and D cost, else the study's, else the largest run's where any will do."""
+def budget_of(fit: Fit, asked: Asked, stated: float | None, cost: Cost | None = None, *, needed: bool = True) -> float:
+    """The budget as stated, else what N and D cost, else the study's, else the largest run's where any will do.
+
+    Raises:
+        ConfigError: when there is none and one is `needed`.
+    """
+    if stated is not None:
+        return stated
     if asked.params is not None and asked.tokens is not None:
         question = pose_asked(fit, replace(asked, no_worse=None, worst_group=None), fit.surface.max_flops, cost)[1]
         return float(question.cost.flops(asked.params, asked.tokens))

@@ -8,11 +8,19 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.option_groups import GroupedCommand
-from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
-from mixlab.commands.question_options import question_options
+from mixlab.commands.option_groups import GroupedCommand, question_options
+from mixlab.commands.options import (
+    QUANTITY,
+    json_option,
+    law_option,
+    output_option,
+    parse_pairs,
+    print_json,
+    runs_options,
+    say,
+)
 
-KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task")
+KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task", "tradeoff")
 
 
 @click.command(cls=GroupedCommand)
@@ -23,6 +31,7 @@ KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task
 @click.option(
     "--flops", type=QUANTITY, help="Budget of the recommendation or prediction (not for isoflop and backtest)."
 )
+@click.option("--against", multiple=True, metavar="EVAL=W,...", help="The other objective (tradeoff).")
 @law_option(default=None)
 @click.option(
     "--bootstrap",
@@ -40,6 +49,7 @@ def plot(
     output: Path | None,
     target: str | None,
     flops: float | None,
+    against: tuple[str, ...],
     law: str | None,
     bootstrap: int,
     asking: dict[str, Any],
@@ -48,7 +58,16 @@ def plot(
 ) -> int:
     """Draw one figure of RUNS."""
     path, notes = mixlab.plot(
-        kind, runs, output, target=target, flops=flops, law=law, bootstrap=bootstrap, **asking, **reading
+        kind,
+        runs,
+        output,
+        target=target,
+        flops=flops,
+        law=law,
+        bootstrap=bootstrap,
+        against=parse_pairs(against, "--against") or None,
+        **asking,
+        **reading,
     )
     for note in notes:
         say(f"note: {note}")

@@ -10,7 +10,7 @@ import click
 
 import mixlab
 from mixlab.api.keep import keep_in_study
-from mixlab.commands.option_groups import GroupedCommand, GroupedOption
+from mixlab.commands.option_groups import GroupedCommand, GroupedOption, question_options
 from mixlab.commands.options import (
     QUANTITIES,
     QUANTITY,
@@ -21,7 +21,6 @@ from mixlab.commands.options import (
     print_result,
     runs_options,
 )
-from mixlab.commands.question_options import question_options
 from mixlab.errors import ConfigError
 from mixlab.files import write_json
 
@@ -34,6 +33,7 @@ budget = partial(click.option, cls=GroupedOption, heading="Budget")
 @budget("--dollars", type=QUANTITIES, help="The same in dollars; needs --gpu and --price.")
 @budget("--gpu-hours", type=QUANTITIES, help="The same in GPU hours; needs --gpu.")
 @budget("--reach-loss", type=QUANTITY, help="The least budget that reaches this loss.")
+@click.option("--against", multiple=True, metavar="EVAL=W,...", help="Trade the objective off against this one.")
 @question_options
 @click.option("--objective", multiple=True, metavar="EVAL=W,...", help="Weights over evaluation sets.")
 @click.option("--fixed-mix", multiple=True, metavar="D=W,...", help="Keep this mixture and search only the size.")
@@ -49,6 +49,7 @@ def recommend(
     dollars: tuple[float, ...] | None,
     gpu_hours: tuple[float, ...] | None,
     reach_loss: float | None,
+    against: tuple[str, ...],
     asking: dict[str, Any],
     objective: tuple[str, ...],
     fixed_mix: tuple[str, ...],
@@ -62,7 +63,7 @@ def recommend(
     """The mixture, model size and tokens that are best at a budget, by the law that transfers best on RUNS.
 
     RUNS is a CSV or Parquet table, or a study's folder, whose recommendation.json is then written. Several budgets give
-    one table with a row each, and write no recommendation.json.
+    one table with a row each, and --against a table of mixtures between two objectives; neither is kept in the study.
     """
     budgets: dict[str, Any] = {"flops": flops, "dollars": dollars, "gpu_hours": gpu_hours}
     several = any(given is not None and len(given) > 1 for given in budgets.values())
@@ -81,8 +82,13 @@ def recommend(
     )
     if mix := parse_pairs(fixed_mix, "--fixed-mix"):
         asking["mix"] = mix
-    if several:
-        result: Any = mixlab.frontier(fitted, **budgets, **asking)
+    result: Any
+    if against:
+        if several or reach_loss is not None or budgets["dollars"] or budgets["gpu_hours"]:
+            raise ConfigError("a trade-off is at one budget in FLOPs", "give one --flops")
+        result = mixlab.trade_off(fitted, parse_pairs(against, "--against"), flops[0] if flops else None, **asking)
+    elif several:
+        result = mixlab.frontier(fitted, **budgets, **asking)
     else:
         single: dict[str, Any] = {name: given[0] for name, given in budgets.items() if given is not None}
         result = mixlab.recommend(fitted, reach_loss=reach_loss, **single, **asking)

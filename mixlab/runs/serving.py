@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixlab.runs.cost import Cost
 
 FORWARD = 1 / 3  # of the FLOPs of a training step: the backward pass costs twice the forward pass
-SMALLEST = 1e-30  # tokens, where serving alone takes more than the budget: any law calls that a bad model
+ALMOST_NONE = 1e-30  # tokens, where serving alone takes more than the budget: any law calls that a bad model
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ServedCost:
 
     def tokens(self, flops: ArrayLike, params: ArrayLike) -> NDArray[np.float64]:
         """D = C / F(N) - S / 3."""
-        return np.maximum(self.training.tokens(flops, params) - FORWARD * self.served, SMALLEST)
+        return np.maximum(self.training.tokens(flops, params) - FORWARD * self.served, ALMOST_NONE)
 
     def serving_flops(self, params: ArrayLike) -> NDArray[np.float64]:
         """F(N) S / 3."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from mixlab.laws.surface import Surface
+from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture
 from mixlab.runs.table import Runs
 from mixlab.search.baselines import baseline_mixtures
@@ -45,47 +45,62 @@ def frontier(
         seed: of the searches' random starts.
     """
     order = sorted(range(len(questions)), key=lambda index: questions[index].flops)
-    posed = [pose(surface, questions[index]) for index in order]
-    found = [_alone(surface, one, observed, known, seed) for one in posed]
-    for here, beside in (*_upward(len(order)), *_downward(len(order))):
-        found[here] = _better(
-            surface, posed[here], found[here], _from_neighbour(surface, posed[here], found[here], found[beside], seed)
-        )
-    for here, beside in _upward(len(order)):
-        found[here] = _better(surface, posed[here], found[here], _same(posed[here], found[beside]))
-    answers: dict[int, Recommendation] = {
+    points = [(surface.point, pose(surface, questions[index])) for index in order]
+    found = trace(points, starts_of(surface, questions[0], observed), known, seed)
+    for here in range(1, len(points)):
+        found[here] = _better(*points[here], found[here], _same(points[here][1], found[here - 1]))
+    answers = {
         index: recommend(surface, questions[index], found=best, compare=False, draws=0, seed=seed)
         for index, best in zip(order, found, strict=True)
     }
     return [answers[index] for index in range(len(questions))]
 
 
-def _alone(
-    surface: Surface, posed: PosedQuestion, observed: Runs | None, known: Sequence[Mixture], seed: int
-) -> Optimum:
-    """As a single search finds it, or better from the mixtures that are known."""
-    baselines, _ = baseline_mixtures(surface, posed.question.space, observed)
-    starts = [one for one in (*baselines.values(), posed.question.prior) if one is not None]
-    found = find_optimum(surface.point, posed, starts, seed)
-    if known and posed.searched is not None:
-        other = find_optimum(surface.point, posed, list(known), seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
-        found = _better(surface, posed, found, other)
+def starts_of(surface: Surface, question: Question, observed: Runs | None) -> list[Mixture]:
+    """The mixtures that a single search begins from."""
+    baselines, _ = baseline_mixtures(surface, question.space, observed)
+    return [one for one in (*baselines.values(), question.prior) if one is not None]
+
+
+def trace(
+    points: Sequence[tuple[Draw, PosedQuestion]], starts: list[Mixture], known: Sequence[Mixture] = (), seed: int = 0
+) -> list[Optimum]:
+    """The optimum at each point of a path: searched by itself, then from its neighbours, forth and back.
+
+    Args:
+        points: what is minimised, and what is searched; neighbours are alike.
+        starts: mixtures to begin from.
+        known: the same, with less care.
+        seed: of the searches' random starts.
+    """
+    found = [_alone(draw, posed, starts, known, seed) for draw, posed in points]
+    count = len(points)
+    for here, beside in (*((k, k - 1) for k in range(1, count)), *((k, k + 1) for k in range(count - 2, -1, -1))):
+        other = _from_neighbour(*points[here], found[here], found[beside], seed)
+        found[here] = _better(*points[here], found[here], other)
     return found
 
 
-def _from_neighbour(
-    surface: Surface, posed: PosedQuestion, found: Optimum, other: Optimum, seed: int
-) -> Optimum | None:
+def _alone(draw: Draw, posed: PosedQuestion, starts: list[Mixture], known: Sequence[Mixture], seed: int) -> Optimum:
+    """As a single search finds it, or better from the mixtures that are known."""
+    found = find_optimum(draw, posed, starts, seed)
+    if known and posed.searched is not None:
+        other = find_optimum(draw, posed, list(known), seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+        found = _better(draw, posed, found, other)
+    return found
+
+
+def _from_neighbour(draw: Draw, posed: PosedQuestion, found: Optimum, other: Optimum, seed: int) -> Optimum | None:
     """What a search comes to from a neighbour's mixture, where at this size alone that is better already."""
     if other.mixture is None or posed.searched is None:
         return None
     here = replace(posed, params=found.params)
-    there = find_optimum(surface.point, here, [other.mixture], seed, explore=False)
-    if _better(surface, posed, found, there) is found:
+    there = find_optimum(draw, here, [other.mixture], seed, explore=False)
+    if _better(draw, posed, found, there) is found:
         return None
     starts = [there.mixture or other.mixture]
-    full = find_optimum(surface.point, posed, starts, seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
-    return _better(surface, posed, there, full)
+    full = find_optimum(draw, posed, starts, seed, turns=TURNS_FROM_A_NEIGHBOUR, explore=False)
+    return _better(draw, posed, there, full)
 
 
 def _same(posed: PosedQuestion, other: Optimum) -> Optimum | None:
@@ -101,18 +116,10 @@ def _same(posed: PosedQuestion, other: Optimum) -> Optimum | None:
     return replace(other, params=n, tokens=tokens, at_edge=False)
 
 
-def _better(surface: Surface, posed: PosedQuestion, found: Optimum, other: Optimum | None) -> Optimum:
-    if other is None or not worth(surface.point, posed, other) < worth(surface.point, posed, found) - BETTER:
+def _better(draw: Draw, posed: PosedQuestion, found: Optimum, other: Optimum | None) -> Optimum:
+    if other is None or not worth(draw, posed, other) < worth(draw, posed, found) - BETTER:
         return found
     return other
-
-
-def _upward(count: int) -> list[tuple[int, int]]:
-    return [(here, here - 1) for here in range(1, count)]
-
-
-def _downward(count: int) -> list[tuple[int, int]]:
-    return [(here, here + 1) for here in range(count - 2, -1, -1)]
 
 
 def not_falling(answers: Sequence[Recommendation]) -> list[str]:

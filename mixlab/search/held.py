@@ -12,7 +12,7 @@ from mixlab.errors import InfeasibleError
 from mixlab.laws.surface import Draw
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.polytope import smallest
-from mixlab.search.descent.limits import BINDS, KEPT, HeldLimit
+from mixlab.search.descent.limits import BINDS, LIMIT_KEPT, HeldLimit
 from mixlab.search.descent.worst import Worst
 from mixlab.search.mix import minimise_mixture
 from mixlab.search.question import Question
@@ -52,8 +52,8 @@ def require_limits(draw: Draw, question: Question, mixture: Mixture | None, para
     if space is None or mixture is None or not limits:
         return
     h = mixture.array(space.names)
-    missed = [limit for limit in limits if limit.excess(h, params, tokens)[0] > 2 * KEPT]
-    if not missed or _least(space, limits, params, tokens) <= 2 * KEPT:
+    missed = [limit for limit in limits if limit.excess(h, params, tokens)[0] > 2 * LIMIT_KEPT]
+    if not missed or _least(space, limits, params, tokens) <= 2 * LIMIT_KEPT:
         return
     lower = [f"{name} >= {bound:g}" for name, bound in space.lower.items() if bound > 0]
     upper = [f"{name} <= {bound:g}" for name, bound in space.upper.items() if bound < 1]
@@ -70,7 +70,7 @@ def require_limits(draw: Draw, question: Question, mixture: Mixture | None, para
             constraints=tuple(one for one in space.constraints if one.text in kept),
         )
         some = [limit for limit in limits if limit.limit.said in kept]
-        return bool(some) and _least(part, some, params, tokens) > 2 * KEPT
+        return bool(some) and _least(part, some, params, tokens) > 2 * LIMIT_KEPT
 
     least = _least(space, limits, params, tokens)
     most = {limit.limit.said: float(limit.most(params, tokens)[0]) for limit in limits}

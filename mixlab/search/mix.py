@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from mixlab.arrays import Array
 from mixlab.errors import InfeasibleError
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.search.descent.limits import KEPT, HeldLimit, worst_excess
+from mixlab.search.descent.limits import LIMIT_KEPT, HeldLimit, worst_excess
 from mixlab.search.descent.room import Room, Smooth
 from mixlab.search.descent.worst import Worst
 
@@ -26,7 +26,7 @@ BEST_STARTS = 4  # of all, by their values, that are followed down
 FIRST_MIXTURES = 4096
 NEGLIGIBLE = 1e-4  # a smaller weight is none: no loader keeps it
 SMALLEST_WEIGHT = 1e-6  # inside the logarithm of the KL term
-WRONG = 1e3  # nats per nat: what missing a limit costs where mixtures that miss it are ranked
+COST_OF_MISSING = 1e3  # nats per nat: what missing a limit costs where mixtures that miss it are ranked
 
 
 class SurfaceLike(Protocol):
@@ -77,7 +77,7 @@ def minimise_mixture(
         found = surface.predict(points, params, tokens) + kl * _divergence(points, anchor)
         if limits:
             missed = worst_excess(limits, points, params, tokens)
-            found = found + WRONG * np.where(missed > KEPT, missed, 0.0)
+            found = found + COST_OF_MISSING * np.where(missed > LIMIT_KEPT, missed, 0.0)
         return np.asarray(found)
 
     parts = surface.parts(params, tokens) if isinstance(surface, Worst) else []
@@ -109,10 +109,10 @@ def minimise_mixture(
     if not smooth:
         # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
         mean = np.mean(candidates[-64:], axis=0)
-        if not limits or worst_excess(limits, mean[None], params, tokens)[0] <= KEPT:
+        if not limits or worst_excess(limits, mean[None], params, tokens)[0] <= LIMIT_KEPT:
             best = mean
     cleaned = _without_negligible(best, space, tokens)
-    if limits and worst_excess(limits, cleaned[None], params, tokens)[0] > KEPT:
+    if limits and worst_excess(limits, cleaned[None], params, tokens)[0] > LIMIT_KEPT:
         cleaned = best
     return Mixture.from_array(space.names, cleaned)
 
@@ -134,7 +134,7 @@ def penalised(
     if kl:
         value += kl * float(_divergence(point, _anchor(space, tokens, prior))[0])
     missed = float(worst_excess(limits, point, params, tokens)[0]) if limits else 0.0
-    return value + (WRONG * missed if missed > KEPT else 0.0)
+    return value + (COST_OF_MISSING * missed if missed > LIMIT_KEPT else 0.0)
 
 
 def _anchor(space: MixtureSpace, tokens: float, prior: Mixture | None) -> Array:

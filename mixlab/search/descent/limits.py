@@ -15,7 +15,7 @@ from mixlab.arrays import Array
 from mixlab.laws.surface import Draw
 from mixlab.mixture import Mixture
 
-KEPT = 1e-6  # nats: a limit that is missed by less is kept
+LIMIT_KEPT = 1e-6  # nats: a limit that is missed by less is kept
 BINDS = 1e-4  # nats: a limit that is nearer holds the answer back
 REFERENCES = ("proportional", "uniform", "prior")  # mixtures that a limit may name
 

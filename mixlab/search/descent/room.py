@@ -86,13 +86,19 @@ def _flat(kind: str, A: Array, b: Array, wide: bool) -> dict[str, Any]:
 
 
 def _bent(curve: Smooth, share: float) -> dict[str, Any]:
-    """A curve at or below `share` times t."""
+    """A curve at or below `share` times t; SLSQP asks for the value and the slope at one point, which are one call."""
+    last: list[tuple[Array, tuple[float, Array]]] = []
+
+    def at(x: Array) -> tuple[float, Array]:
+        if not last or not np.array_equal(last[0][0], x):
+            last[:] = [(x.copy(), curve(x))]
+        return last[0][1]
 
     def room(x: Array) -> float:
-        return (share * float(x[-1]) if share else 0.0) - curve(x)[0]
+        return (share * float(x[-1]) if share else 0.0) - at(x)[0]
 
     def slope(x: Array) -> Array:
-        found = -curve(x)[1]
+        found = -at(x)[1]
         if share:
             found[-1] += share
         return found
