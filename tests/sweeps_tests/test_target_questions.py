@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import mixlab
+from analysis.report.build import render
 from analysis.report.picture import gather
 from mixlab.errors import ConfigError, InfeasibleError
 from mixlab.files import read_json
@@ -73,6 +74,9 @@ def test_a_study_asks_the_same_everywhere(swept_folder: StudyFolder) -> None:
     here = [point for point in picture.frontier if point.flops == answer.flops]
     assert len(here) == 1
     assert here[0].loss == pytest.approx(answer.loss["mean"], abs=1e-6)
+    page = render(picture)
+    assert "Held to: count + words &lt;= 0.7" in page
+    assert "GPU hours = $2" in page
     proof = plan_proof(folder, flops=4e9, seeds=2)
     assert keeps(proof.answer.mixture)
     assert proof.answer.params * 5 == pytest.approx(proof.answer.tokens)

@@ -121,6 +121,21 @@ def test_a_searched_mixture_keeps_its_constraints_and_follows_the_order_of_the_d
     assert dict(turned) == pytest.approx(dict(found), abs=1e-4)
 
 
+def test_the_order_of_the_domains_changes_no_answer(frame: pd.DataFrame) -> None:
+    asking: Any = {"constraints": ["math >= 0.1", "code <= 2*web"], "no_worse": {"prose": "uniform"}, "draws": 0}
+    answers = []
+    for order in (NAMES, ("math", "web", "code")):
+        others = [name for name in frame.columns if not name.startswith("mix.")]
+        turned = frame[[*others, *(f"mix.{name}" for name in order)]]
+        fit = mixlab.fit(turned, "python", law="effective-data", bootstrap=0, supply=SUPPLY)
+        answers.append(mixlab.recommend(fit, "1e18", **asking))
+    first, second = answers
+    assert list(first.mixture) != list(second.mixture)
+    assert second.mixture == pytest.approx({name: first.mixture[name] for name in second.mixture}, abs=1e-3)
+    assert second.params == pytest.approx(first.params, rel=0.01)
+    assert second.loss["mean"] == pytest.approx(first.loss["mean"], abs=1e-5)
+
+
 def test_constraints_hold_in_every_answer(fitted: mixlab.Fit) -> None:
     texts = ["code + math <= 0.25", "math == 2*code"]
     single = mixlab.recommend(fitted, "1e18", constraints=texts)
