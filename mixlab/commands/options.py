@@ -45,7 +45,10 @@ class QuantitiesType(click.ParamType[tuple[float, ...]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         if isinstance(value, tuple):
             return value
-        return tuple(QUANTITY.convert(part.strip(), param, ctx) for part in str(value).split(",") if part.strip())
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not parts:
+            self.fail("must have one value or more", param, ctx)
+        return tuple(QUANTITY.convert(part, param, ctx) for part in parts)
 
 
 class LawType(click.ParamType[str]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from mixlab.hardware import PEAKS, Hardware
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs.cost import SixND
 from mixlab.runs.serving import ServedCost
+from mixlab.search.frontier import trace
 from mixlab.search.mix import minimise_mixture
+from mixlab.search.optimum import PosedQuestion, find_optimum, worth
+from mixlab.search.question import Question
 from mixlab.search.recommendation import Recommendation
 
 NAMES = ("web", "code", "math")
@@ -342,20 +346,60 @@ def test_every_peak_is_that_of_a_matrix_unit() -> None:
 # Frontiers.
 
 
+class TwoWells:
+    """A wide well at web, and a deeper one at code that widens with D: at small budgets few starts fall into it."""
+
+    domains = NAMES
+    blends: Mapping[str, Any] = MappingProxyType({})
+    centres = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+
+    def value_and_gradient(self, mixture: ArrayLike, params: float, tokens: float) -> tuple[float, np.ndarray]:
+        away = np.asarray(mixture) - self.centres
+        widths = np.array([0.3, 0.04 * (tokens / 1e8) ** 0.25])
+        wells = np.array([0.2, 0.3]) * np.exp(-np.sum(away**2, axis=1) / (2 * widths**2))
+        return float(chinchilla(params, tokens) - wells.sum()), np.asarray((wells / widths**2) @ away)
+
+    def predict(self, mixture: ArrayLike | None, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
+        each = np.broadcast(np.atleast_2d(np.asarray(mixture))[:, 0], params, tokens)
+        h = np.broadcast_to(np.atleast_2d(np.asarray(mixture)), (each.size, 3))
+        n, d = (np.broadcast_to(one, each.size) for one in (params, tokens))
+        return np.array([self.value_and_gradient(*point)[0] for point in zip(h, n, d, strict=True)])
+
+
+def test_a_path_finds_from_its_neighbours_what_a_single_search_misses() -> None:
+    draw: Any = TwoWells()
+    space = MixtureSpace(tuple(Domain(name) for name in NAMES))
+    budgets = np.geomspace(1e17, 1e21, 9)
+    posed = [PosedQuestion(Question(float(c), SixND(), space), None, 1e7, 1e10) for c in budgets]
+    start = [Mixture(dict(zip(NAMES, (0.7, 0.15, 0.15), strict=True)))]
+    found = trace([(draw, one) for one in posed], start)
+    values = [worth(draw, one, best) for one, best in zip(posed, found, strict=True)]
+    alone = [worth(draw, one, find_optimum(draw, one, start, 0)) for one in posed]
+    assert all(best["code"] == pytest.approx(0.8, abs=0.02) for best in (one.mixture or {} for one in found))
+    assert np.all(np.array(values) <= np.array(alone) + 1e-9)
+    assert np.all(np.diff(values) < 0)
+    # The case is a hard one: single searches miss the better well at small budgets, and whoever only goes upwards from
+    # what the smallest budget finds stays in the worse one.
+    assert max(np.array(alone) - np.array(values)) > 0.05
+    assert alone[-1] == pytest.approx(values[-1], abs=1e-6)
+    stuck, upward = start, []
+    for one in posed:
+        best = find_optimum(draw, one, stuck, 0, explore=False)
+        stuck, upward = [best.mixture or start[0]], [*upward, worth(draw, one, best)]
+    assert upward[-1] > values[-1] + 0.05
+
+
 def test_a_frontier_is_never_worse_than_a_single_search_or_than_less_compute(frame: pd.DataFrame) -> None:
-    """On a surface with bumps, where a search from one side alone gets stuck."""
     noise = np.exp(0.03 * np.random.default_rng(1).standard_normal(len(frame)))
-    bumpy = mixlab.fit(
-        frame.assign(**{"loss.python": frame["loss.python"] * noise}), "python", law="effective-data+gp", bootstrap=0
-    )
+    noisy = frame.assign(**{"loss.python": frame["loss.python"] * noise})
+    fit = mixlab.fit(noisy, "python", law="effective-data+gp", bootstrap=0)
     budgets = np.geomspace(2e15, 5e17, 9)
-    curve = mixlab.frontier(bumpy, budgets)
-    found = [one.loss["mean"] for one in curve]
+    found = [one.loss["mean"] for one in mixlab.frontier(fit, budgets)]
     for budget, loss in zip(budgets, found, strict=True):
-        assert loss <= mixlab.recommend(bumpy, float(budget), draws=0).loss["mean"] + 1e-9
+        assert loss <= mixlab.recommend(fit, float(budget), draws=0).loss["mean"] + 1e-9
     assert np.all(np.diff(found) <= 1e-9)
-    backwards = mixlab.frontier(bumpy, budgets[::-1])
-    assert [one.loss["mean"] for one in backwards][::-1] == pytest.approx(found, abs=1e-6)
+    backwards = [one.loss["mean"] for one in mixlab.frontier(fit, budgets[::-1])]
+    assert backwards[::-1] == pytest.approx(found, abs=1e-6)
 
 
 def test_several_budgets_in_one_table(fitted: mixlab.Fit) -> None:
