@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mixlab import polytope
 from mixlab.arrays import Array
+from mixlab.constraints import LinearConstraint
 from mixlab.errors import ConfigError, InfeasibleError, argument, did_you_mean
 from mixlab.units import format_quantity
 
 SUM_TOLERANCE = 1e-6
 ROUNDING = 1e-12
+MOST_KNOWN = 4096  # token counts whose feasibility is remembered
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Mixture(Mapping[str, float]):
 
 @dataclass(frozen=True)
 class MixtureSpace:
-    """The mixtures that may be trained: the simplex cut by bounds and by each domain's token supply.
+    """The mixtures that may be trained: the simplex cut by bounds, linear constraints and each domain's token supply.
 
     Attributes:
         domains: the K domains, in the order of every mixture array.
@@ -111,12 +115,14 @@ class MixtureSpace:
         upper: largest weight by domain name (absent: 1).
         max_epochs: how often a domain's unique tokens may be seen; with a token count D it caps the weight
             at `max_epochs * unique_tokens / D`.
+        constraints: on several weights at once.
     """
 
     domains: tuple[Domain, ...]
     lower: Mapping[str, float] = field(default_factory=dict)
     upper: Mapping[str, float] = field(default_factory=dict)
     max_epochs: float = math.inf
+    constraints: tuple[LinearConstraint, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.names
@@ -128,6 +134,8 @@ class MixtureSpace:
                     raise ConfigError(f"a bound names domain `{name}`", did_you_mean(name, names))
                 if not 0 <= value <= 1:
                     raise ConfigError(f"a bound on a weight lies in 0..1, but `{name}` has {value}")
+        for constraint in self.constraints:
+            constraint.require(names)
         if not self.max_epochs > 0:
             raise ConfigError(f"max_epochs must be > 0, but got {self.max_epochs}")
         self.bounds(tokens=0.0)
@@ -147,11 +155,7 @@ class MixtureSpace:
         Raises:
             InfeasibleError: when no mixture fits between them.
         """
-        lower = np.array([self.lower.get(name, 0.0) for name in self.names])
-        upper = np.array([self.upper.get(name, 1.0) for name in self.names])
-        if tokens > 0:
-            with np.errstate(invalid="ignore"):
-                upper = np.minimum(upper, self.max_epochs * self.unique_tokens / tokens)
+        lower, upper = self._box(tokens)
         crossed = lower > upper + SUM_TOLERANCE
         if crossed.any():
             worst = int(np.argmax(lower - upper))
@@ -165,13 +169,77 @@ class MixtureSpace:
             raise InfeasibleError(
                 f"weights between the bounds must be able to sum to 1, but the minima sum to {lower.sum():.4g} "
                 f"and the maxima to {upper.sum():.4g} at {format_quantity(tokens)} tokens "
-                f"({format_quantity(supply)} unique tokens, at most {self.max_epochs:g} epochs)",
+                f"({format_quantity(supply)} unique tokens, at most {self.max_epochs:g} epochs); "
+                f"these clash: {self._clash(tokens)}",
                 "allow more epochs, add text, widen the bounds or plan fewer tokens",
+            )
+        if self.constraints and self._constraints_clash(upper, tokens):
+            raise InfeasibleError(
+                f"no mixture keeps all of these{f' at {format_quantity(tokens)} tokens' if tokens else ''}: "
+                f"{self._clash(tokens)}",
+                "relax one of them: without any one of them there is a mixture",
             )
         return lower, np.minimum(upper, 1.0)
 
+    def linear(self, tokens: float = 0.0) -> tuple[Array, Array, Array]:
+        """The constraints on several weights at `tokens` training tokens: low <= A h <= high.
+
+        Returns:
+            A, shape (m, K), low and high, each (m,), infinite where a constraint has no such end. That weights sum to
+            1, and the bounds, are not among them.
+        """
+        rows = [constraint.row(self.names) for constraint in self.constraints]
+        low, high = ([getattr(one, end) for one in self.constraints] for end in ("lower", "upper"))
+        return np.array(rows).reshape(len(rows), len(self.names)), np.array(low), np.array(high)
+
+    def _box(self, tokens: float) -> tuple[Array, Array]:
+        """Bounds, and caps by the supply, whether or not a mixture keeps them."""
+        lower = np.array([self.lower.get(name, 0.0) for name in self.names])
+        upper = np.array([self.upper.get(name, 1.0) for name in self.names])
+        if tokens > 0:
+            with np.errstate(invalid="ignore"):
+                upper = np.minimum(upper, self.max_epochs * self.unique_tokens / tokens)
+        return lower, upper
+
+    def _constraints_clash(self, upper: Array, tokens: float) -> bool:
+        """Whether no mixture keeps them; known from before where the caps are no other."""
+        key = upper.tobytes()
+        if key not in self._known_clashes:
+            if len(self._known_clashes) > MOST_KNOWN:
+                self._known_clashes.clear()
+            self._known_clashes[key] = polytope.is_empty(self._rows(tokens), len(self.names))
+        return self._known_clashes[key]
+
+    @cached_property
+    def _known_clashes(self) -> dict[bytes, bool]:
+        return {}
+
+    def _rows(self, tokens: float) -> list[polytope.Row]:
+        """Bounds, caps and constraints by their names, those that are most often meant to hold last."""
+        eye = np.eye(len(self.names))
+        lower, upper = self._box(tokens)
+        rows = []
+        for k, name in enumerate(self.names):
+            if lower[k] > 0:
+                rows.append(polytope.Row(f"{name} >= {lower[k]:.4g}", eye[k], lower[k], math.inf))
+            if upper[k] < 1:
+                capped = upper[k] < self.upper.get(name, 1.0)
+                unique = format_quantity(self.domains[k].unique_tokens)
+                why = f" ({self.max_epochs:g} epochs of {unique} tokens)" if capped else ""
+                rows.append(polytope.Row(f"{name} <= {upper[k]:.4g}{why}", eye[k], -math.inf, upper[k]))
+        for one in self.constraints:
+            rows.append(polytope.Row(one.text, one.row(self.names), one.lower, one.upper))
+        return rows
+
+    def _clash(self, tokens: float) -> str:
+        """The names of a smallest set that no mixture keeps."""
+        return ", ".join(f"`{row.said}`" for row in polytope.clash(self._rows(tokens), len(self.names)))
+
     def most_tokens(self) -> float:
-        """The largest training token count at which some mixture keeps bounds and caps; `inf` without caps."""
+        """The largest training token count at which some mixture keeps bounds, constraints and caps; `inf` without."""
+        if self.constraints:
+            lower, upper = self._box(0.0)
+            return polytope.most_scale(lower, upper, self.max_epochs * self.unique_tokens, *self.linear())
         low, high = 0.0, 1.0
         while self._feasible(high):
             low, high = high, 10 * high
@@ -183,34 +251,23 @@ class MixtureSpace:
         return low
 
     def _feasible(self, tokens: float) -> bool:
-        try:
-            self.bounds(tokens)
-        except InfeasibleError:
-            return False
-        return True
+        """Whether some mixture keeps bounds and caps."""
+        lower, upper = self._box(tokens)
+        fits = lower.sum() <= 1 + SUM_TOLERANCE and upper.sum() >= 1 - SUM_TOLERANCE
+        return bool(fits and np.all(lower <= upper + SUM_TOLERANCE))
 
     def contains(self, mixture: Mixture, tokens: float = 0.0, tolerance: float = 1e-6) -> bool:
-        """Whether `mixture` keeps the bounds at `tokens` training tokens."""
+        """Whether `mixture` keeps the bounds and constraints at `tokens` training tokens."""
         lower, upper = self.bounds(tokens)
+        A, low, high = self.linear(tokens)
         values = mixture.array(self.names)
-        return bool(np.all(values >= lower - tolerance) and np.all(values <= upper + tolerance))
+        inside = np.all(values >= lower - tolerance) and np.all(values <= upper + tolerance)
+        return bool(inside and np.all(A @ values >= low - tolerance) and np.all(A @ values <= high + tolerance))
 
     def project(self, values: ArrayLike, tokens: float = 0.0) -> Array:
-        """The nearest points (Euclidean) inside the space, shape (..., K) as given.
-
-        Solves for the shift s with sum(clip(x - s, lower, upper)) = 1 by bisection: the projection onto a
-        box-constrained simplex.
-        """
+        """The nearest points (Euclidean) inside the space, shape (..., K) as given."""
         lower, upper = self.bounds(tokens)
-        points = np.asarray(values, dtype=float)
-        low = np.min(points - upper, axis=-1)
-        high = np.max(points - lower, axis=-1)
-        for _ in range(100):
-            middle = (low + high) / 2
-            over = np.clip(points - middle[..., None], lower, upper).sum(axis=-1) > 1
-            low, high = np.where(over, middle, low), np.where(over, high, middle)
-        inside = np.clip(points - ((low + high) / 2)[..., None], lower, upper)
-        return inside / inside.sum(axis=-1, keepdims=True)
+        return polytope.project(np.asarray(values, dtype=float), lower, upper, *self.linear(tokens))
 
     def uniform(self, tokens: float = 0.0) -> Mixture:
         """Equal weights, moved inside the bounds."""

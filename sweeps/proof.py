@@ -163,7 +163,8 @@ def _find_answer(folder: StudyFolder, budget: float) -> tuple[Fit, Recommendatio
         why = f"is for {format_flops(answer.flops)} FLOPs, and this verification has {format_flops(budget)}"
     if why is not None:
         fit = fit_problem(problem)
-        return fit, recommend(fit, budget), [f"recommendation.json {why}: it is not proved, the study is asked anew"]
+        again = recommend(fit, budget, **answer.asked)
+        return fit, again, [f"recommendation.json {why}: it is not proved, the study is asked anew"]
     notes = []
     if not answer.made_from:
         notes.append("recommendation.json does not say which runs it was made from: it is proved as it is")

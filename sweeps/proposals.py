@@ -21,7 +21,7 @@ from mixlab.laws.fit_surface import fit_surface
 from mixlab.mixture import Mixture
 from mixlab.runs.specs import RunSpec
 from mixlab.runs.table import Runs
-from mixlab.search.mix import minimise_mixture
+from mixlab.search.descent.mix import minimise_mixture
 from mixlab.study.folder import StudyFolder
 from mixlab.units import format_flops
 from sweeps.designs import anchors, draw_mixtures, is_new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,9 +20,12 @@ from analysis.plots.mixture import draw_mixture
 from analysis.plots.mixture import height_of as height_of_mixture
 from analysis.plots.points import STEPS, FrontierPoint, trace_frontier
 from analysis.plots.task import TASK_SIZE, draw_task
+from analysis.plots.tradeoff import TRADEOFF_SIZE, draw_tradeoff
+from mixlab.api.asked import Asking
 from mixlab.api.fit import Fit
 from mixlab.api.given import Quantity, quantity
 from mixlab.api.tasks import TaskPrediction
+from mixlab.api.tradeoff import TradeOff
 from mixlab.errors import ConfigError, require_kind
 from mixlab.objective import eval_of
 from mixlab.runs.table import Runs
@@ -61,7 +65,7 @@ def plot_curve(
     column = target or _own_column(fit)
     answer = FrontierPoint.of(recommendation) if recommendation is not None else None
     until = recommendation.flops if recommendation is not None else BEYOND * fit.surface.max_flops
-    points = trace_frontier(fit, until) if fit.surface.sized else []
+    points = trace_frontier(fit, until, recommendation) if fit.surface.sized else []
     draw_curve(axes, fit.runs, column, points, answer, fit.law)
     return axes
 
@@ -98,16 +102,19 @@ def plot_backtest(backtest: Backtest, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def plot_frontier(fit: Fit, axes: Sequence[Axes] | None = None, *, flops: Quantity | None = None) -> Sequence[Axes]:
+def plot_frontier(
+    fit: Fit, axes: Sequence[Axes] | None = None, *, flops: Quantity | None = None, **asking: Unpack[Asking]
+) -> Sequence[Axes]:
     """The best N, D, loss and mixture as the budget grows.
 
     Args:
         fit: a fit whose runs vary N apart from D.
         axes: four with mixtures, else three; absent: new ones.
         flops: where the budgets end; absent: beyond four times the largest run's.
+        asking: what is asked at every budget, such as `constraints`; see `mixlab.recommend`.
     """
     require_kind("fit", fit, Fit, "what mixlab.fit gave")
-    points = trace_frontier(fit, quantity(flops, "flops") or BEYOND * fit.surface.max_flops)
+    points = trace_frontier(fit, quantity(flops, "flops") or BEYOND * fit.surface.max_flops, **asking)
     panels = _panels(axes, (2, 2) if points[0].mixture else (1, 3), size_of(points))
     draw_frontier(panels, points, float(fit.runs.flops().max()))
     return panels
@@ -129,6 +136,14 @@ def plot_task(prediction: TaskPrediction, axes: Sequence[Axes] | None = None) ->
     panels = _panels(axes, (1, 2), TASK_SIZE)
     draw_task(panels, prediction.runs, chain, points, answer)
     return panels
+
+
+def plot_tradeoff(result: TradeOff, ax: Axes | None = None) -> Axes:
+    """One objective against the other, along the best mixtures between them."""
+    require_kind("result", result, TradeOff, "what mixlab.trade_off gave")
+    axes = style.axes_or_new(ax, *TRADEOFF_SIZE)
+    draw_tradeoff(axes, result)
+    return axes
 
 
 def _own_column(fit: Fit) -> str:

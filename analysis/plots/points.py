@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
+from mixlab.api.asked import Asking
 from mixlab.api.fit import Fit
-from mixlab.api.recommend import frontier
+from mixlab.api.frontier import frontier
 from mixlab.search.recommendation import Recommendation
 
 STEPS = 25  # budgets along the frontier
@@ -40,8 +42,22 @@ class FrontierPoint:
         )
 
 
-def trace_frontier(fit: Fit, until: float) -> list[FrontierPoint]:
-    """The best mixture, size and tokens at `STEPS` budgets from the smallest run's to twice `until`."""
+def trace_frontier(
+    fit: Fit, until: float, answer: Recommendation | None = None, **asking: Unpack[Asking]
+) -> list[FrontierPoint]:
+    """The best mixture, size and tokens at `STEPS` budgets from the smallest run's to twice `until`.
+
+    Args:
+        fit: a fit whose runs vary N apart from D.
+        until: FLOPs.
+        answer: a recommendation, whose budget is one of them, and where the curve goes through it or below it; what it
+            was asked is asked at every budget.
+        asking: what else is asked; see `mixlab.recommend`.
+    """
     start = float(fit.runs.flops().min())
     budgets = np.geomspace(start, 2 * max(until, fit.surface.max_flops), STEPS)
-    return [FrontierPoint.of(one) for one in frontier(fit, [float(budget) for budget in budgets])]
+    if answer is not None and start <= answer.flops <= budgets[-1]:
+        budgets[np.argmin(np.abs(np.log(budgets / answer.flops)))] = answer.flops
+        asking = {**answer.asked, **asking}  # type: ignore[typeddict-item]  # what was asked are keywords
+    known = [answer] if answer is not None else []
+    return [FrontierPoint.of(one) for one in frontier(fit, budgets.tolist(), known=known, **asking)]

@@ -27,6 +27,7 @@ from analysis.report.picture import Picture
 from mixlab.files import write_atomic
 from mixlab.objective import eval_of
 from mixlab.search.recommendation import Recommendation
+from mixlab.search.words import cost_in_words, in_words
 from mixlab.units import format_flops, format_quantity
 
 MAX_ROWS = 2000  # of the runs table; a page beyond this is slow to open
@@ -55,6 +56,7 @@ def render(picture: Picture) -> str:
         p=picture,
         answer=picture.answer,
         sentence=sentence(picture),
+        terms=terms(picture.answer) if picture.answer is not None else [],
         colours=domain_colours(picture.table.domains),
         figures={name: Markup(svg) for name, svg in _figures(picture).items()},
         frontier=[vars(point) for point in picture.frontier],
@@ -81,6 +83,13 @@ def sentence(picture: Picture) -> str:
         top = [item for item in sorted(answer.mixture.items(), key=lambda item: -item[1]) if item[1] >= 0.005]
         text += " of " + ", ".join(f"{100 * weight:.0f}% {name}" for name, weight in top)
     return f"{text}: {loss}."
+
+
+def terms(answer: Recommendation) -> list[str]:
+    """What the answer is held to and what it costs, where anything was asked of that."""
+    held = [f"Held to: {in_words(answer.held)}"] if answer.held else []
+    priced = "gpu" in answer.costs or "serving" in answer.costs
+    return [*held, *([cost_in_words(answer.costs)] if priced else [])]
 
 
 def outcome(verification: Mapping[str, Any]) -> dict[str, Any]:

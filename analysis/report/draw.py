@@ -21,9 +21,13 @@ from analysis.plots.mixture import figure_mixture
 from analysis.plots.points import STEPS, FrontierPoint
 from analysis.plots.style import SUFFIXES, domain_colours, save
 from analysis.plots.task import figure_task
+from analysis.plots.tradeoff import figure_tradeoff
 from analysis.report.build import baseline_mixtures, candidate_losses, write_report
 from analysis.report.picture import Picture, gather
-from mixlab.api.given import Quantity, count, quantity
+from mixlab.api.asked import ASKING
+from mixlab.api.fit import fit
+from mixlab.api.given import Quantity, Weights, count, quantity
+from mixlab.api.tradeoff import trade_off
 from mixlab.errors import ConfigError, FitError
 from mixlab.runs.cost import cost_of
 from mixlab.runs.read import RunsLike, read_runs
@@ -40,6 +44,7 @@ SHOWS = {  # what each shows of a picture
     "frontier": frozenset({"answer", "frontier"}),
     "domains": frozenset({"answer"}),
     "task": frozenset(),
+    "tradeoff": frozenset(),
 }
 
 
@@ -52,19 +57,21 @@ def plot(
     flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    **reading: Any,
+    against: Weights | None = None,
+    **options: Any,
 ) -> tuple[Path, list[str]]:
     """Draw one figure into a file.
 
     Args:
-        kind: `isoflop`, `curve`, `mixture`, `backtest`, `frontier`, `domains` or `task`.
+        kind: `isoflop`, `curve`, `mixture`, `backtest`, `frontier`, `domains`, `task` or `tradeoff`.
         runs: a run table (a path or a frame), or a study folder.
         path: .png, .svg or .pdf; absent: `<kind>.png`.
         target: a loss column (isoflop, curve, backtest), or `acc.<task>` (task).
         flops: the budget of what is recommended or predicted (not isoflop, backtest).
         law: a law's name; absent: the study's choice, else `auto`.
         bootstrap: resamples of a new answer.
-        reading: keywords of `mixlab.read_runs`.
+        against: the other objective (tradeoff).
+        options: keywords of `mixlab.read_runs`, and what is asked of the answer, as in `mixlab.recommend`.
 
     Returns:
         The file, and what is left out of it and why.
@@ -73,21 +80,30 @@ def plot(
         ConfigError: when the kind does not show what is asked for.
         FitError: when the runs cannot carry it.
     """
-    _require_known(plot, reading)
+    _require_known(plot, options)
     budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
     if kind not in SHOWS:
         raise ConfigError(f"a plot is one of {', '.join(SHOWS)}, but got `{kind}`")
     if target is not None and kind not in ("isoflop", "curve", "backtest", "task"):
         raise ConfigError(f"`{kind}` shows no single loss column, but got the target {target}", "leave it out")
-    if flops is not None and "answer" not in SHOWS[kind] and kind != "task":
+    if (against is None) is (kind == "tradeoff"):
+        said = "needs another objective, but got none" if against is None else "shows one objective, but got `against`"
+        raise ConfigError(f"`{kind}` {said}", "name its losses in against" if against is None else "draw tradeoff")
+    if flops is not None and "answer" not in SHOWS[kind] and kind not in ("task", "tradeoff"):
         raise ConfigError(f"`{kind}` shows no recommendation, but got `flops`", "leave it out")
+    if "answer" not in SHOWS[kind] and kind != "tradeoff" and (asked := sorted(set(options) & set(ASKING))):
+        raise ConfigError(f"`{kind}` shows no recommendation, but got `{asked[0]}`", "leave it out")
     file = Path(path) if path is not None else Path(f"{kind}.png")
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"a figure is written as {', '.join(SUFFIXES)}, but got {file.name}")
     if kind == "task":
-        figure, notes = _task_figure(read_runs(runs, **reading), target, budget, law or "auto", bootstrap)
+        figure, notes = _task_figure(read_runs(runs, **options), target, budget, law or "auto", bootstrap)
+    elif kind == "tradeoff":
+        assert against is not None
+        figure, notes = _tradeoff_figure(runs, against, budget, law, options)
     else:
-        picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, parts=SHOWS[kind] - {"test"}, **reading)
+        parts = SHOWS[kind] - {"test"}
+        picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, parts=parts, **options)
         figure, notes = _figure(kind, picture, target), picture.notes
     save(figure, file)
     return file, notes
@@ -100,7 +116,7 @@ def report(
     flops: Quantity | None = None,
     law: str | None = None,
     bootstrap: int = 100,
-    **reading: Any,
+    **options: Any,
 ) -> tuple[Path, list[str]]:
     """Write one self-contained HTML page about runs or a study.
 
@@ -110,22 +126,22 @@ def report(
         flops: the budget of the recommendation.
         law: a law's name; absent: the study's choice, else `auto`.
         bootstrap: resamples of a new answer.
-        reading: keywords of `mixlab.read_runs`.
+        options: keywords of `mixlab.read_runs`, and what is asked of the answer, as in `mixlab.recommend`.
 
     Returns:
         The file, and what is left out of it and why.
     """
-    _require_known(report, reading)
+    _require_known(report, options)
     budget, bootstrap = quantity(flops, "flops"), count(bootstrap, "bootstrap")
-    picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **reading)
+    picture = gather(runs, flops=budget, law=law, bootstrap=bootstrap, **options)
     study = picture.problem.study
     file = Path(path) if path is not None else study.report if study is not None else Path("report.html")
     write_report(picture, file)
     return file, picture.notes
 
 
-def _require_known(call: Callable[..., Any], reading: Mapping[str, Any]) -> None:
-    """Refuse a keyword that neither `call` nor `read_runs` has.
+def _require_known(call: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse a keyword that neither `call` nor `read_runs` nor a question has.
 
     Raises:
         ConfigError: with all that there are.
@@ -134,9 +150,9 @@ def _require_known(call: Callable[..., Any], reading: Mapping[str, Any]) -> None
         [one.name for one in signature(each).parameters.values() if one.kind is Parameter.KEYWORD_ONLY]
         for each in (call, read_runs)
     )
-    for name in reading:
-        if name not in theirs:
-            hint = f"it takes {', '.join((*ours, *theirs))}"
+    for name in options:
+        if name not in (*theirs, *ASKING):
+            hint = f"it takes {', '.join((*ours, *theirs, *ASKING))}"
             raise ConfigError(f"mixlab.{call.__name__} has no keyword `{name}`", hint)
 
 
@@ -168,6 +184,18 @@ def _figure(kind: str, picture: Picture, target: str | None) -> Figure:
     if not losses:
         raise ConfigError("`domains` needs loss.<eval> columns in the objective", "draw mixture or curve")
     return figure_domains(losses, title)
+
+
+def _tradeoff_figure(
+    runs: RunsLike, against: Weights, flops: float | None, law: str | None, options: dict[str, Any]
+) -> tuple[Figure, list[str]]:
+    """What one objective costs the other, and what is to be said about it."""
+    asking: Any = {name: options.pop(name) for name in ASKING if name in options}
+    fitted = fit(runs, law=law, supply=asking.get("supply"), bootstrap=0, **options)
+    target = fitted.problem.facts.target
+    budget = flops or (target.flops if target is not None else BEYOND * fitted.surface.max_flops)
+    result = trade_off(fitted, against, budget, **asking)
+    return figure_tradeoff(result), list(result.notes)
 
 
 def _task_figure(

@@ -14,7 +14,10 @@ from typing import Any, TypeVar
 from analysis.backtest.backtest import Backtest, default_targets, run_backtest
 from analysis.backtest.holdout import split_largest
 from analysis.plots.points import FrontierPoint, trace_frontier
+from mixlab.api.asked import ASKING
 from mixlab.api.fit import Fit, fit_problem
+from mixlab.api.given import weights
+from mixlab.api.recommend import recommend
 from mixlab.errors import MixlabError
 from mixlab.files import read_json
 from mixlab.laws.surface import Surface
@@ -22,7 +25,6 @@ from mixlab.runs.read import RunsLike, read_runs, study_of
 from mixlab.runs.table import Runs
 from mixlab.search.problem import Problem, Stated, pose_problem
 from mixlab.search.question import BEYOND
-from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
 from mixlab.study.folder import StudyFolder
 
@@ -73,7 +75,7 @@ def gather(
     law: str | None = None,
     bootstrap: int = 100,
     parts: frozenset[str] = frozenset({"answer", "frontier", "test"}),
-    **reading: Any,
+    **options: Any,
 ) -> Picture:
     """Fit, recommend, trace the frontier and backtest, as far as the runs carry it.
 
@@ -83,13 +85,16 @@ def gather(
         law: a law's name; absent: the study's choice.
         bootstrap: resamples behind the intervals of a new answer's mixture and size; a stored one has its own.
         parts: of `answer`, `frontier` and `test`, what is wanted.
-        reading: keywords of `mixlab.read_runs`. A stored recommendation is about all rows, and not shown with `where`.
+        options: keywords of `mixlab.read_runs`, and what is asked of the answer, as in `mixlab.recommend`. A stored
+            recommendation is about all rows and what was asked then, and not shown with `where` or anything asked.
 
     Raises:
         RunTableError: when there is no table to look at.
     """
     study = study_of(runs)
-    problem = pose_problem(read_runs(runs, **reading), study, Stated(law=law))
+    asking: Any = {name: options.pop(name) for name in ASKING if name in options}
+    stated = Stated(law=law, supply=weights(asking.get("supply"), "supply"))
+    problem = pose_problem(read_runs(runs, **options), study, stated)
     notes: list[str] = list(problem.runs.notes)
     target = default_targets(problem.runs)[0]
 
@@ -100,16 +105,16 @@ def gather(
             notes.append(f"{what} is left out: {error.message}")
             return None
 
-    wants_stored = flops is None and law is None and not reading.get("where")
+    wants_stored = flops is None and law is None and not options.get("where") and not asking
     stored = _stored(study) if study is not None and wants_stored else None
     fitted = attempt("the fit", lambda: fit_problem(problem, bootstrap if stored is None else 0))
     answer, best, test = None, [], None
     if fitted is not None and parts & {"answer", "frontier"}:
         known = fitted
-        answer = stored or attempt("the recommendation", lambda: _answer(known, flops))
+        answer = stored or attempt("the recommendation", lambda: _answer(known, flops, asking))
         if answer is not None and "frontier" in parts:
-            until = answer.flops
-            best = attempt("the frontier", lambda: trace_frontier(known, until)) or []
+            shown = answer
+            best = attempt("the frontier", lambda: trace_frontier(known, shown.flops, shown)) or []
     if fitted is not None and "test" in parts:
         used, seed = fitted.law, problem.facts.seed
         test = attempt(
@@ -129,10 +134,8 @@ def gather(
     )
 
 
-def _answer(fitted: Fit, flops: float | None) -> Recommendation:
-    budget = flops or BEYOND * fitted.surface.max_flops
-    question, facts = fitted.problem.question(budget), fitted.problem.facts
-    return recommend(fitted.surface, question, observed=fitted.runs, seed=facts.seed)
+def _answer(fitted: Fit, flops: float | None, asking: Any) -> Recommendation:
+    return recommend(fitted, flops or BEYOND * fitted.surface.max_flops, **asking)
 
 
 def _stored(study: StudyFolder) -> Recommendation | None:

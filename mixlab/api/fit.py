@@ -205,6 +205,7 @@ def fit(
     min: given.Weights | None = None,
     max: given.Weights | None = None,
     max_epochs: float | None = None,
+    constraints: str | Sequence[str] = (),
     bootstrap: int = DRAWS,
     parameter_draws: int | None = None,
     params_column: str | None = None,
@@ -223,6 +224,7 @@ def fit(
         supply: unique tokens by domain that the target run will have (`tokens`: of all text, without mixtures).
         min, max: bounds on single weights.
         max_epochs: how often a domain may be repeated.
+        constraints: on several weights: "code + math >= 0.3", or a list of these.
         bootstrap: resamples behind the intervals of optima and of means.
         parameter_draws: resamples behind those of the parameters; absent: as many as `bootstrap`.
         params_column: which column is N.
@@ -243,6 +245,7 @@ def fit(
         max_epochs=given.quantity(max_epochs, "max_epochs"),
         lower=given.weights(min, "min"),
         upper=given.weights(max, "max"),
+        constraints=given.constraints(constraints),
         law=law,
         seed=None if seed is None else given.count(seed, "seed"),
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixlab.arrays import Array
+from mixlab.constraints import LinearConstraint, parse_constraint
 from mixlab.errors import ConfigError, did_you_mean, require_kind
 from mixlab.mixture import Mixture
 from mixlab.objective import PREFIX, Objective
@@ -116,6 +117,18 @@ def weights(given: Weights | None, name: str = "weights") -> dict[str, float] | 
         return None
     require_kind(name, given, (Mapping, pd.Series), "a dict of numbers by name", 'such as {"code": 0.4}')
     return {str(key): _parsed(f"{name}, `{key}`", value) for key, value in given.items()}
+
+
+def constraints(given: str | Sequence[str]) -> tuple[LinearConstraint, ...]:
+    """One constraint on weights, or several.
+
+    Raises:
+        ConfigError: when one is none.
+    """
+    texts = (given,) if isinstance(given, str) else tuple(given or ())
+    for text in texts:
+        require_kind("constraints", text, str, "text such as `code + math >= 0.3`, or several")
+    return tuple(parse_constraint(text) for text in texts)
 
 
 def mixture(given: Weights | None, domains: Sequence[str]) -> Mixture | None:

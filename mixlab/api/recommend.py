@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
+
+import numpy as np
 
 from mixlab.api import given
+from mixlab.api.asked import Asked, Asking, pose_asked
 from mixlab.api.fit import Fit
 from mixlab.errors import ConfigError, RunTableError, require_kind
+from mixlab.hardware import Hardware, budget_in_flops
 from mixlab.runs.cost import Cost, SixND
+from mixlab.runs.serving import serving_flops, training_flops
 from mixlab.runs.table import Runs
-from mixlab.search.frontier import frontier as search_frontier
-from mixlab.search.problem import require_domain, with_bounds
+from mixlab.search.baselines import baseline_mixtures
+from mixlab.search.question import Question
+from mixlab.search.reach import least_budget
 from mixlab.search.recommend import OPTIMUM_DRAWS
 from mixlab.search.recommend import recommend as search
 from mixlab.search.recommendation import Recommendation
@@ -25,86 +30,107 @@ def recommend(
     fit: Fit,
     flops: given.Quantity | None = None,
     *,
-    params: given.Quantity | None = None,
-    tokens: given.Quantity | None = None,
-    mix: given.Weights | None = None,
-    min: given.Weights | None = None,
-    max: given.Weights | None = None,
-    supply: given.Weights | None = None,
-    max_epochs: float | None = None,
-    kl: float = 0.0,
-    prior: given.Weights | None = None,
+    dollars: given.Quantity | None = None,
+    gpu_hours: given.Quantity | None = None,
+    reach_loss: given.Quantity | None = None,
     cost: Cost | None = None,
     draws: int = OPTIMUM_DRAWS,
+    **asking: Unpack[Asking],
 ) -> Recommendation:
     """The best mixture, N and D at a budget. Cost, bounds and supply come with the fit; any may be replaced.
 
     Args:
         fit: what `mixlab.fit` gave.
         flops: the budget C, such as "1e21"; absent: what `params` and `tokens` cost, else the study's target.
-        params, tokens: fix N or D.
-        mix: keep this mixture, and search the size alone; domains that are not named have weight 0.
-        min, max: bounds on single weights.
-        supply: unique tokens by domain at the target.
-        max_epochs: how often a domain may be repeated.
-        kl: weight of KL(mixture || prior).
-        prior: what that pulls to; absent: the study's.
+        dollars, gpu_hours: the budget, in place of `flops`.
+        reach_loss: ask for the least budget at which the objective is predicted to be this, in place of a budget.
         cost: what a budget buys at N.
         draws: bootstrap draws of the fit whose optima give the intervals of mixture, N and D.
+        asking: what else is asked:
+            params, tokens, tokens_per_param: fix N, D or D / N.
+            mix: keep this mixture, and search the size alone; domains that are not named have weight 0.
+            min, max: bounds on single weights.
+            constraints: on several weights: "code + math >= 0.3", or a list of these.
+            no_worse: losses that must not be worse than those of a mixture, or than a number:
+                {"code": "proportional", "web": 2.31}.
+            worst_group: "proportional" (or uniform, prior): minimise the largest of the objective's losses, each
+                relative to that of this mixture at its own best size.
+            supply: unique tokens by domain at the target.
+            max_epochs: how often a domain may be repeated.
+            kl: weight of KL(mixture || prior).
+            prior: what that pulls to; absent: the study's.
+            serve: tokens that the model will read and write in use; the budget is then for training and serving.
+            gpu, gpu_flops, mfu, price: a GPU by name, its peak, the share of it that is reached, dollars per hour.
 
     Raises:
         ConfigError: without a budget, or where something given cannot be meant: `flops` that N and D do not cost, say.
         RunTableError: when the runs state no N or D.
-        InfeasibleError: when no mixture keeps bounds and caps.
+        InfeasibleError: when no mixture keeps bounds, caps, constraints and limits.
         FitError: when the runs cannot carry the answer.
     """
     require_kind("fit", fit, Fit, "what mixlab.fit gave")
     if cost is not None:
         require_kind("cost", cost, Cost, "a Cost", "leave it out: it comes with the fit")
-    bounds = given.weights(min, "min"), given.weights(max, "max")
-    fit = _changed(fit, given.weights(supply, "supply"), *bounds, given.quantity(max_epochs, "max_epochs"))
-    problem, surface = fit.problem, fit.surface
-    require_scale(problem.runs)
-    n, d = given.quantity(params, "params"), given.quantity(tokens, "tokens")
-    cost = cost or problem.cost
-    fixed: dict[str, Any] = {"cost": cost, "params": n, "tokens": d, "kl": given.within(kl, "kl", 0)}
-    fixed["mixture"] = given.mixture(mix, surface.domains)
-    if prior is not None:
-        fixed["prior"] = given.mixture(prior, surface.domains)
-    question = problem.question(_budget(fit, cost, given.quantity(flops, "flops"), n, d), **fixed)
-    answer = search(
-        surface, question, observed=problem.runs, draws=given.count(draws, "draws"), seed=problem.facts.seed
+    require_scale(fit.problem.runs)
+    if isinstance(flops, (list, tuple, np.ndarray)):
+        raise ConfigError("a recommendation has one budget, but got several", "call mixlab.frontier: it takes several")
+    asked = Asked.read(asking)
+    hardware = asked.hardware(fit)
+    stated = budget_in_flops(
+        hardware,
+        given.quantity(flops, "flops"),
+        given.quantity(dollars, "dollars"),
+        given.quantity(gpu_hours, "gpu_hours"),
     )
+    loss = given.quantity(reach_loss, "reach_loss")
+    if loss is not None and stated is not None:
+        raise ConfigError("a budget and a loss to reach are both given: one follows from the other", "leave one out")
+    budget = budget_of(fit, asked, stated, cost, needed=loss is None)
+    there, question = pose_asked(fit, asked, budget, cost)
+    runs, seed = there.problem.runs, there.problem.facts.seed
+    if loss is not None:
+        question = _reaching(there, question, loss, seed)
+    answer = search(there.surface, question, observed=runs, draws=given.count(draws, "draws"), seed=seed)
+    return finished(answer, there, question, asked, hardware)
+
+
+def finished(
+    answer: Recommendation, fit: Fit, question: Question, asked: Asked, hardware: Hardware | None
+) -> Recommendation:
+    """An answer with what it was made from, what was asked, and what it costs."""
+    problem = fit.problem
     made_from = {"runs": problem.runs.digest}
     if problem.study is not None:
         made_from["study"] = problem.study.config.answer_digest
-    return replace(answer, made_from=made_from)
+
+    def bill(flops: float) -> dict[str, Any]:
+        return {"flops": flops} if hardware is None else hardware.bill(flops)
+
+    costs: dict[str, Any] = {"training": bill(training_flops(question.cost, answer.params, answer.tokens))}
+    if serving := serving_flops(question.cost, answer.params):
+        costs["serving"] = bill(serving)
+    costs["runs"] = bill(spent_on(problem.runs))
+    if hardware is not None:
+        costs["gpu"] = {"name": hardware.name, "peak": hardware.peak, "mfu": hardware.mfu, "price": hardware.price}
+    return replace(answer, made_from=made_from, asked=asked.to_dict(), costs=costs)
 
 
-def frontier(fit: Fit, flops: given.Quantities) -> list[Recommendation]:
-    """The recommendation at each of several budgets, ascending; without intervals of the optima and baselines."""
-    require_kind("fit", fit, Fit, "what mixlab.fit gave")
-    require_scale(fit.problem.runs)
-    budgets = [float(budget) for budget in given.quantities(flops, "flops")]
-    question = fit.problem.question(budgets[0])
-    return search_frontier(fit.surface, question, budgets, fit.problem.facts.seed)
+def spent_on(runs: Runs) -> float:
+    """FLOPs of the runs: of each, those of its last row."""
+    ends = runs.frame.assign(flops_of_run=runs.flops()).groupby(np.asarray(runs.run_ids))["flops_of_run"].max()
+    return float(ends.sum())
 
 
-def _changed(
-    fit: Fit,
-    supply: Mapping[str, float] | None,
-    lower: Mapping[str, float] | None,
-    upper: Mapping[str, float] | None,
-    max_epochs: float | None,
-) -> Fit:
-    """The fit asked at other bounds and another supply of text."""
-    facts = fit.problem.facts
-    for name in supply or {}:
-        require_domain(name, tuple(facts.supply))
-    there = {**facts.supply, **(supply or {})}
-    facts = replace(facts, supply=there, space=with_bounds(facts, there, lower, upper, max_epochs))
-    problem = replace(fit.problem, facts=facts)
-    return Fit(problem, fit.surface.with_supply(problem.supply))
+def _reaching(fit: Fit, question: Question, loss: float, seed: int) -> Question:
+    """The question at the least budget that reaches a loss."""
+    if question.measures:
+        raise ConfigError("worst_group is measured at a budget, but a loss is to be reached", "leave one of them out")
+    if question.params is not None and question.tokens is not None:
+        raise ConfigError("params and tokens fix the budget, but a loss is to be reached", "leave one of them out")
+    baselines, _ = baseline_mixtures(fit.surface, question.space, fit.problem.runs)
+    starts = [one for one in (*baselines.values(), question.prior) if one is not None]
+    flops = least_budget(fit.surface, lambda budget: replace(question, flops=budget), loss, starts, seed)
+    return replace(question, flops=flops)
 
 
 def require_scale(runs: Runs) -> None:
@@ -118,21 +144,27 @@ def require_scale(runs: Runs) -> None:
         )
 
 
-def _budget(fit: Fit, cost: Cost, flops: float | None, params: float | None, tokens: float | None) -> float:
-    if params is not None and tokens is not None:
-        spent = float(cost.flops(params, tokens))
-        if flops is not None and not spent / SAME_COST <= flops <= spent * SAME_COST:
+def budget_of(fit: Fit, asked: Asked, stated: float | None, cost: Cost | None = None, *, needed: bool = True) -> float:
+    """The budget as stated, else what N and D cost, else the study's, else the largest run's where any will do.
+
+    Raises:
+        ConfigError: when there is none and one is `needed`.
+    """
+    if asked.params is not None and asked.tokens is not None:
+        question = pose_asked(fit, replace(asked, no_worse=None, worst_group=None), fit.surface.max_flops, cost)[1]
+        spent = float(question.cost.flops(asked.params, asked.tokens))
+        if stated is not None and not spent / SAME_COST <= stated <= spent * SAME_COST:
+            how = "6 N D" if isinstance(question.cost, SixND) else "by the cost of the runs"
             raise ConfigError(
-                f"{format_quantity(params)} parameters on {format_quantity(tokens)} tokens cost {format_flops(spent)} "
-                f"FLOPs ({'6 N D' if isinstance(cost, SixND) else 'by the cost of the runs'}), "
-                f"but got flops {format_flops(flops)}",
+                f"{format_quantity(asked.params)} parameters on {format_quantity(asked.tokens)} tokens cost "
+                f"{format_flops(spent)} FLOPs ({how}), but got flops {format_flops(stated)}",
                 "leave out one of `flops`, `params` and `tokens`",
             )
-        return spent if flops is None else flops
-    if flops is not None:
-        return flops
+        return spent if stated is None else stated
+    if stated is not None:
+        return stated
     if fit.problem.facts.target is not None:
         return fit.problem.facts.target.flops
-    if not fit.surface.sized:
+    if not fit.surface.sized or not needed:
         return fit.surface.max_flops  # one scale: the mixture is all that can be asked for
     raise ConfigError("a recommendation needs a budget", "give `flops`, or set target.flops in study.yaml")

@@ -37,6 +37,20 @@ class QuantityType(click.ParamType[float]):
         return number
 
 
+class QuantitiesType(click.ParamType[tuple[float, ...]]):
+    """One positive number or several, with commas between them."""
+
+    name = "quantity,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not parts:
+            self.fail("must have one value or more", param, ctx)
+        return tuple(QUANTITY.convert(part, param, ctx) for part in parts)
+
+
 class LawType(click.ParamType[str]):
     """A law by name, `auto`, or one of some others that a command knows."""
 
@@ -54,7 +68,7 @@ class LawType(click.ParamType[str]):
         return str(value)
 
 
-QUANTITY = QuantityType()
+QUANTITY, QUANTITIES = QuantityType(), QuantitiesType()
 
 
 def law_option(*others: str, default: str | None = "auto") -> Callable[[F], F]:

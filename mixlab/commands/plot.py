@@ -8,12 +8,22 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
+from mixlab.commands.option_groups import GroupedCommand, question_options
+from mixlab.commands.options import (
+    QUANTITY,
+    json_option,
+    law_option,
+    output_option,
+    parse_pairs,
+    print_json,
+    runs_options,
+    say,
+)
 
-KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task")
+KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task", "tradeoff")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("runs", type=click.Path())
 @output_option("File (.png, .svg or .pdf); default KIND.png.")
@@ -21,6 +31,7 @@ KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task
 @click.option(
     "--flops", type=QUANTITY, help="Budget of the recommendation or prediction (not for isoflop and backtest)."
 )
+@click.option("--against", multiple=True, metavar="EVAL=W,...", help="The other objective (tradeoff).")
 @law_option(default=None)
 @click.option(
     "--bootstrap",
@@ -29,6 +40,7 @@ KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task
     show_default=True,
     help="Resamples, where a new answer is computed.",
 )
+@question_options
 @runs_options
 @json_option
 def plot(
@@ -37,13 +49,26 @@ def plot(
     output: Path | None,
     target: str | None,
     flops: float | None,
+    against: tuple[str, ...],
     law: str | None,
     bootstrap: int,
+    asking: dict[str, Any],
     reading: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Draw one figure of RUNS."""
-    path, notes = mixlab.plot(kind, runs, output, target=target, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    path, notes = mixlab.plot(
+        kind,
+        runs,
+        output,
+        target=target,
+        flops=flops,
+        law=law,
+        bootstrap=bootstrap,
+        against=parse_pairs(against, "--against") or None,
+        **asking,
+        **reading,
+    )
     for note in notes:
         say(f"note: {note}")
     print_json({"kind": kind, "file": str(path), "notes": notes}) if as_json else say(f"wrote {path}")

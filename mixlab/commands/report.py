@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 import mixlab
+from mixlab.commands.option_groups import GroupedCommand, question_options
 from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("runs", type=click.Path())
 @output_option("Default: report.html, in the study's folder.")
 @click.option("--flops", type=QUANTITY, help="Budget of the recommendation.")
@@ -23,6 +24,7 @@ from mixlab.commands.options import QUANTITY, json_option, law_option, output_op
     show_default=True,
     help="Resamples, where a new answer is computed.",
 )
+@question_options
 @runs_options
 @json_option
 def report(
@@ -31,11 +33,12 @@ def report(
     flops: float | None,
     law: str | None,
     bootstrap: int,
+    asking: dict[str, Any],
     reading: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Write one self-contained HTML page about RUNS."""
-    path, notes = mixlab.report(runs, output, flops=flops, law=law, bootstrap=bootstrap, **reading)
+    path, notes = mixlab.report(runs, output, flops=flops, law=law, bootstrap=bootstrap, **asking, **reading)
     for note in notes:
         say(f"note: {note}")
     print_json({"file": str(path), "notes": notes}) if as_json else say(f"wrote {path}")

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from mixlab.arrays import Array
 from mixlab.decide.belief import Belief, Sight
 from mixlab.mixture import Mixture, MixtureSpace
-from mixlab.search.mix import minimise_mixture
+from mixlab.search.descent.mix import minimise_mixture
 
 LEADERS = 4  # mixtures that moves start from
 DESCENTS = 2  # of them that are followed down on the belief
 SHIFTS = (0.03, 0.1, 0.3)  # of a move towards one domain
 HOMEWARD = (0.25, 0.5, 0.75)  # of the way towards a named mixture
 NEARNESS = (20.0, 100.0, 500.0)  # of Dirichlet draws around a leader
-AROUND = 12  # draws by leader and concentration
+AROUND_DRAWS = 12  # draws by leader and concentration
 CANDIDATES = 240  # that are drawn jointly
 ARMS = 120
 JOINT_DRAWS = 512
@@ -136,7 +136,7 @@ def _moves(h: Array, given: Array, rng: np.random.Generator) -> Array:
     without = h * (1 - np.eye(K))
     without = without[without.sum(axis=1) > LEFT]
     without /= without.sum(axis=1, keepdims=True)
-    around = [rng.dirichlet(np.maximum(h * c, 1e-3), AROUND) for c in NEARNESS]
+    around = [rng.dirichlet(np.maximum(h * c, 1e-3), AROUND_DRAWS) for c in NEARNESS]
     return np.concatenate([*towards, *homeward, without, *around])
 
 

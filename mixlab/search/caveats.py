@@ -21,7 +21,7 @@ def caveats(answer: Recommendation, surface: Surface, posed: PosedQuestion, best
     """All of them, in words."""
     found = [*_of_compute(answer, surface), *_of_size(posed, best)]
     if len(answer.mixture) > 1:
-        found += [*_of_mixture(answer, posed), *_against_baselines(answer, surface)]
+        found += [*_of_mixture(answer, posed), *_against_baselines(answer, surface, posed)]
     return [*found, *_of_repeats(answer, surface)]
 
 
@@ -72,15 +72,20 @@ def _of_mixture(answer: Recommendation, posed: PosedQuestion) -> list[str]:
     return found
 
 
-def _against_baselines(answer: Recommendation, surface: Surface) -> list[str]:
+def _against_baselines(answer: Recommendation, surface: Surface, posed: PosedQuestion) -> list[str]:
     """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
     found = []
+    question = posed.question
+    other = bool(question.kl or question.measures)
+    why = (
+        "is not what was asked for" if other else f"lies outside the bounds{', limits' if answer.held else ''} or caps"
+    )
     ours = surface.draws(_array(surface, answer.mixture), answer.params, answer.tokens)[:, 0]
     for key, baseline in answer.baselines.items():
         name = key.replace("_", " ")
         theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
         if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
-            found.append(f"the {name} mixture is predicted to be better, but lies outside the bounds or caps")
+            found.append(f"the {name} mixture is predicted to be better, but {why}")
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
             found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
     return found

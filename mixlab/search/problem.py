@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mixlab.arrays import Array
+from mixlab.constraints import LinearConstraint
 from mixlab.corpus.inventory import INVENTORY_FILE, Inventory
 from mixlab.errors import ConfigError, did_you_mean
 from mixlab.mixture import MixtureSpace
@@ -33,6 +34,7 @@ class Stated:
         supply: unique tokens at the target by domain (`tokens`: of all text, without mixtures).
         max_epochs: most repeats of a domain.
         lower, upper: bounds on single weights.
+        constraints: on several weights at once, beside the study's.
         law: by name, or `auto`.
         seed: of everything random.
     """
@@ -42,6 +44,7 @@ class Stated:
     max_epochs: float | None = None
     lower: Mapping[str, float] | None = None
     upper: Mapping[str, float] | None = None
+    constraints: Sequence[LinearConstraint] = ()
     law: str | None = None
     seed: int | None = None
 
@@ -90,7 +93,7 @@ def pose_problem(runs: Runs, study: StudyFolder | None = None, stated: Stated | 
         facts,
         objective=_objective(facts, runs, stated.objective),
         supply=supply,
-        space=with_bounds(facts, supply, stated.lower, stated.upper, stated.max_epochs),
+        space=with_bounds(facts, supply, stated.lower, stated.upper, stated.max_epochs, stated.constraints),
         law=stated.law or facts.law,
         seed=facts.seed if stated.seed is None else stated.seed,
     )
@@ -103,8 +106,9 @@ def with_bounds(
     lower: Mapping[str, float] | None = None,
     upper: Mapping[str, float] | None = None,
     max_epochs: float | None = None,
+    constraints: Sequence[LinearConstraint] = (),
 ) -> MixtureSpace | None:
-    """The facts' space at a supply, with these bounds before its own.
+    """The facts' space at a supply, with these bounds before its own, and these constraints beside its own.
 
     Raises:
         ConfigError: when a bound names a domain that there is not.
@@ -113,9 +117,12 @@ def with_bounds(
     if facts.space is None:
         if lower or upper:
             raise ConfigError("the table has no mix.<domain> columns, so `min` and `max` have no meaning here")
+        if constraints:
+            raise ConfigError(f"the table has no mix.<domain> columns, so `{constraints[0]}` has no meaning here")
         return None
     for name in (*(lower or {}), *(upper or {})):
         require_domain(name, facts.space.names)
+    beside = [one for one in constraints if one not in facts.space.constraints]
     known = any(math.isfinite(tokens) for tokens in supply.values())
     epochs = max_epochs or (EPOCHS if math.isinf(facts.space.max_epochs) and known else facts.space.max_epochs)
     return MixtureSpace(
@@ -123,6 +130,7 @@ def with_bounds(
         {**facts.space.lower, **(lower or {})},
         {**facts.space.upper, **(upper or {})},
         epochs,
+        (*facts.space.constraints, *beside),
     )
 
 

@@ -16,9 +16,11 @@ from mixlab.laws.predictor import LEVEL
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.objective import eval_of
+from mixlab.runs.serving import training_flops
 from mixlab.runs.table import Runs
 from mixlab.search.baselines import baseline_mixtures, best_observed
 from mixlab.search.caveats import caveats
+from mixlab.search.held import held_to, require_limits
 from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum, pose
 from mixlab.search.question import Question
 from mixlab.search.recommendation import Recommendation
@@ -32,7 +34,7 @@ def recommend(
     question: Question,
     *,
     observed: Runs | None = None,
-    start: Mixture | None = None,
+    found: Optimum | None = None,
     compare: bool = True,
     draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
@@ -43,19 +45,20 @@ def recommend(
         surface: the fitted objective, at the supply of the question's space.
         question: what is asked. A law that knows no sizes takes the runs' N.
         observed: the runs, for the `best_observed` baseline.
-        start: an answer at a budget nearby, from which alone to search.
+        found: the optimum, where it is known; absent: it is searched.
         compare: also say what the baselines come to, each at its own best size.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
 
     Raises:
-        InfeasibleError: when no mixture keeps bounds and caps.
+        InfeasibleError: when no mixture keeps bounds, caps, constraints and limits.
         FitError: when the size alone is asked for, and the runs do not vary it apart from the tokens.
     """
     posed = pose(surface, question)
     baselines, without = baseline_mixtures(surface, question.space, observed)
     starts = [one for one in (*baselines.values(), question.prior) if one is not None]
-    best = find_optimum(surface.point, posed, [start] if start else starts, seed, explore=start is None)
+    best = found or find_optimum(surface.point, posed, starts, seed)
+    require_limits(surface.point, question, best.mixture, best.params, best.tokens)
     compared = {
         name: _baseline(surface, posed, one, observed if name == "best_observed" else None)
         for name, one in (baselines.items() if compare else ())
@@ -80,7 +83,8 @@ def recommend(
         baselines=compared,
         law=surface.law,
         objective=dict(surface.objective),
-        extrapolation=_extrapolation(surface, h, best, question.flops),
+        held=held_to(surface.point, question, mixture, best.params, best.tokens),
+        extrapolation=_extrapolation(surface, h, best, training_flops(question.cost, best.params, best.tokens)),
         warnings=[*surface.warnings, *posed.why, *without],
     )
     return replace(answer, warnings=[*answer.warnings, *caveats(answer, surface, posed, best)])
@@ -90,7 +94,7 @@ def _redrawn(surface: Surface, posed: PosedQuestion, best: Optimum, draws: int, 
     """The optima of bootstrap draws, each searched from the answer."""
     starts = [best.mixture] if best.mixture else []
     return [
-        find_optimum(surface.draw(index), posed, starts, seed, turns=OPTIMUM_TURNS, explore=False)
+        find_optimum(surface.draw(index), posed, starts, seed, OPTIMUM_TURNS, explore=False, near=best.params)
         for index in range(min(draws, surface.bootstrap))
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mixlab.errors import ConfigError
+from mixlab.search.words import cost_in_words, in_words
 from mixlab.shown import Shown, table
 from mixlab.units import format_flops, format_quantity
 from mixlab.upward import resolve
@@ -37,6 +38,9 @@ class Recommendation(Shown):
         warnings: in words.
         objective: weights by loss column.
         made_from: digests of the runs and, in a study, of what study.yaml says of the target.
+        asked: what was asked beyond the budget: keywords of `mixlab.recommend`.
+        held: constraints and limits: how they read, the room that is left, and whether they bind.
+        costs: FLOPs of training, of serving and of the runs; of a named GPU also its hours, and dollars.
     """
 
     flops: float
@@ -55,6 +59,9 @@ class Recommendation(Shown):
     warnings: list[str] = field(default_factory=list)
     objective: dict[str, float] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    held: list[dict[str, Any]] = field(default_factory=list)
+    costs: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         size = f"{format_quantity(self.params)} parameters on {format_quantity(self.tokens)} tokens"
@@ -83,6 +90,10 @@ class Recommendation(Shown):
             f"N: {format_quantity(low)} to {format_quantity(high)}, D: {format_quantity(few)} to "
             f"{format_quantity(many)} (90%); C is {self.extrapolation['flops_ratio']:.3g} times the largest run's"
         )
+        if self.held:
+            yield f"Held to: {in_words(self.held)}"
+        if "gpu" in self.costs or "serving" in self.costs:
+            yield cost_in_words(self.costs)
         if self.baselines:
             yield self._baseline_table()
 

@@ -37,6 +37,18 @@ def params_for(cost: Cost, flops: float, tokens: float) -> float:
     return math.sqrt(low * high)
 
 
+def params_at_ratio(cost: Cost, flops: float, ratio: float) -> float:
+    """N of which `flops` buy `ratio` tokens per parameter, by bisection (D / N falls as N rises)."""
+    low, high = 1.0, 1e16
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        if float(cost.tokens(flops, middle)) > ratio * middle:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)
+
+
 def minimise_size(
     loss: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float
 ) -> tuple[float, bool]:

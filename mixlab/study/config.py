@@ -14,13 +14,26 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from mixlab.constraints import LinearConstraint, parse_constraint
 from mixlab.errors import ConfigError, did_you_mean
+from mixlab.hardware import Hardware, budget_in_flops
 from mixlab.mixture import SUM_TOLERANCE
 from mixlab.study.cleaning import CleaningConfig
 from mixlab.study.section import Quantity, Section, Weight, refusal
 from mixlab.study.yaml import Document, load_yaml
+from mixlab.units import parse_quantity
+
+# Keys that recommendations of earlier versions know nothing of.
+SAID_LATER = {
+    "mixtures": ("constraints",),
+    "target": (
+        *("kl", "no_worse", "worst_group", "tokens_per_param", "serve", "gpu", "gpu_flops", "mfu", "price", "dollars"),
+        "gpu_hours",
+    ),
+}
+Reference = Literal["proportional", "uniform", "prior"]
 
 TOKENS_PER_PARAM = 20.0  # D / N of a compute-optimal run (Hoffmann et al. 2022)
 
@@ -100,12 +113,35 @@ class SpaceConfig(Section):
         max: the largest weights. A domain whose maximum is 0 is for evaluation alone: it has losses, and may be in the
             objective, but is in no mixture.
         max_epochs: how often a domain may be repeated in one run.
+        constraints: on several weights at once: `code + math >= 0.3`, `2*web <= books`, `code == math`. Names of
+            other characters than letters, digits, `_` and `.` go into quotes.
     """
 
     prior: Literal["proportional", "uniform"] | dict[str, Weight] = "proportional"
     min: dict[str, Weight] = Field(default_factory=dict)
     max: dict[str, Weight] = Field(default_factory=dict)
     max_epochs: float = Field(4.0, gt=0)
+    constraints: tuple[str, ...] = ()
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("constraints")
+    @classmethod
+    def _constraints_read(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                parse_constraint(text)
+            except ConfigError as error:
+                raise refusal(error.message, error.hint) from None
+        return texts
+
+    @property
+    def linear(self) -> tuple[LinearConstraint, ...]:
+        """The constraints as they read."""
+        return tuple(parse_constraint(text) for text in self.constraints)
 
     @model_validator(mode="after")
     def _prior_sums_to_one(self) -> SpaceConfig:
@@ -210,23 +246,77 @@ class TargetConfig(Section):
     """The big run that the study is for.
 
     Attributes:
-        flops: its training FLOPs.
+        flops: its training FLOPs; or state `dollars` or `gpu_hours`.
         tokens: its training tokens, from which the proxies' share of scarce text follows; absent: what `flops` buys at
             20 tokens per parameter.
         simulate_epochs: proxies repeat a scarce domain as often as the target run would, by drawing from less of its
             text (simulated epoching).
         law: the name of a law, or `auto`.
+        kl: weight of KL(mixture || prior) beside the loss.
+        no_worse: losses that must not be above those of another mixture at the same N and D (`proportional`,
+            `uniform` or `prior`), or above a number, by evaluation domain.
+        worst_group: minimise the largest of the objective's losses, each relative to that of this mixture at its own
+            best size, in place of their mean.
+        tokens_per_param: fix D / N.
+        serve: tokens that the model will read and write in use: `flops` is then for training and serving.
+        gpu: an accelerator by name, in whose hours the budget is also told.
+        gpu_flops: its peak in dense bf16 FLOP/s, where mixlab does not know the name.
+        mfu: the share of the peak that training reaches; absent: 0.4.
+        price: dollars per GPU hour.
+        dollars: the budget in dollars, in place of `flops`.
+        gpu_hours: the budget in GPU hours, in place of `flops`.
     """
 
     flops: Quantity
     tokens: Quantity | None = None
     simulate_epochs: bool = True
     law: str = "auto"
+    kl: float = Field(0.0, ge=0)
+    no_worse: dict[str, Reference | Quantity] = Field(default_factory=dict)
+    worst_group: Reference | None = None
+    tokens_per_param: Quantity | None = None
+    serve: Quantity | None = None
+    gpu: str | None = None
+    gpu_flops: Quantity | None = None
+    mfu: float | None = Field(None, gt=0, le=1)
+    price: Quantity | None = None
+    dollars: Quantity | None = None
+    gpu_hours: Quantity | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_in_flops(cls, value: Any) -> Any:
+        """A budget in dollars or hours says the FLOPs too."""
+        if not isinstance(value, Mapping) or not ("dollars" in value or "gpu_hours" in value):
+            return value
+        if "flops" in value:
+            raise refusal("a budget is stated once, but there are flops and dollars or gpu_hours", "keep one of them")
+        names = ("gpu_flops", "mfu", "price", "dollars", "gpu_hours")
+        try:
+            numbers = {name: parse_quantity(value[name]) for name in names if value.get(name) is not None}
+            budgets = {name: numbers.pop(name, None) for name in ("dollars", "gpu_hours")}
+            flops = budget_in_flops(Hardware.make(value.get("gpu"), **numbers), None, **budgets)
+        except ConfigError as error:
+            raise refusal(error.message, error.hint) from None
+        return {**value, "flops": flops}
+
+    @model_validator(mode="after")
+    def _hardware_is_known(self) -> TargetConfig:
+        try:
+            _ = self.hardware
+        except ConfigError as error:
+            raise refusal(error.message, error.hint) from None
+        return self
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """The accelerator, where one is named."""
+        return Hardware.make(self.gpu, self.gpu_flops, self.mfu, self.price)
 
     @property
     def expected_tokens(self) -> float:
-        """`tokens`, or D of C = 6 N D at D = 20 N."""
-        return self.tokens or math.sqrt(TOKENS_PER_PARAM * self.flops / 6)
+        """`tokens`, or D of C = 6 N D at D = 20 N, or at `tokens_per_param`."""
+        return self.tokens or math.sqrt((self.tokens_per_param or TOKENS_PER_PARAM) * self.flops / 6)
 
 
 class TrackingConfig(Section):
@@ -270,17 +360,23 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _names_agree(self) -> StudyConfig:
-        named = {
+        named: dict[str, Collection[str]] = {
             "objective": self.objective or {},
             "mixtures.min": self.mixtures.min,
             "mixtures.max": self.mixtures.max,
             "mixtures.prior": self.mixtures.prior if isinstance(self.mixtures.prior, dict) else {},
+            "target.no_worse": self.target.no_worse if self.target is not None else {},
         }
         for where, names in named.items():
             for name in names:
                 if name not in self.domains:
                     hint = did_you_mean(name, self.domains)
                     raise refusal(f"there is no domain `{name}`", hint, f"{where}.{name}")
+        for number, constraint in enumerate(self.mixtures.linear):
+            try:
+                constraint.require(self.domains)
+            except ConfigError as error:
+                raise refusal(error.message, error.hint, f"mixtures.constraints.{number}") from None
         if self.objective is not None:
             _check_sum("objective", self.objective)
         if len(self.trained) < 2:
@@ -302,6 +398,13 @@ class StudyConfig(Section):
         """16 hex digits over what a recommendation depends on: supplies, objective, bounds, target and seed."""
         supplies = {name: domain.supply for name, domain in self.domains.items()}
         about = self.model_dump(mode="json", include={"seed", "objective", "mixtures", "target"})
+        # What is not said leaves the digest as it was before it could be said.
+        for section, model in (("mixtures", SpaceConfig), ("target", TargetConfig)):
+            for name in SAID_LATER[section] if about[section] is not None else ():
+                if getattr(getattr(self, section), name) == model.model_fields[name].get_default(
+                    call_default_factory=True
+                ):
+                    del about[section][name]
         text = json.dumps({**about, "supplies": supplies}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

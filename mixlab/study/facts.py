@@ -55,7 +55,8 @@ class Facts:
         supply = {name: supply.get(name, float("inf")) for name in names}
         # A domain for evaluation alone that was trained on before may be among `domains`, and keeps its maximum of 0.
         lower, upper = config.mixtures.bounds({*config.trained, *names})
-        space = MixtureSpace(as_domains(supply), lower, upper, config.mixtures.max_epochs)
+        linear = tuple(part for one in config.mixtures.linear if (part := one.among(names)) is not None)
+        space = MixtureSpace(as_domains(supply), lower, upper, config.mixtures.max_epochs, linear)
         prior = config.mixtures.prior
         if not isinstance(prior, str):
             prior = {name: weight for name, weight in prior.items() if name in config.trained}

@@ -140,7 +140,7 @@ def test_the_commands_write_files_and_json(csv: Path, tmp_path: Path) -> None:
     done = runner.invoke(report, [str(csv), "-o", str(page), "--law", "joint-additive", "--bootstrap", "20", "--json"])
     assert json.loads(done.stdout)["file"] == str(page)
     assert page.read_text().startswith("<!doctype html>")
-    for kind in set(SHOWS) - {"domains", "task"}:
+    for kind in set(SHOWS) - {"domains", "task", "tradeoff"}:
         file = tmp_path / f"{kind}.svg"
         options = ["-o", str(file), "--law", "joint-additive", "--bootstrap", "10", "--json"]
         result = runner.invoke(plot, [kind, str(csv), *options], catch_exceptions=False)

@@ -291,7 +291,7 @@ def test_a_keyword_that_a_drawing_does_not_have_is_refused(frame: pd.DataFrame, 
     for draw in (lambda **more: mixlab.plot("isoflop", frame, **more), lambda **more: mixlab.report(frame, **more)):
         with pytest.raises(ConfigError, match="has no keyword `traget`") as refusal:
             draw(traget="loss")
-        assert "flops, law, bootstrap, columns, scale, mixture, where" in str(refusal.value.hint)
+        assert "columns, scale, mixture, where, params, tokens" in str(refusal.value.hint)
 
 
 def test_an_export_of_a_table_says_what_it_takes(frame: pd.DataFrame, tmp_path: Path) -> None:

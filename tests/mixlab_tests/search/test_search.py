@@ -20,7 +20,7 @@ from mixlab.runs.cost import SixND
 from mixlab.runs.flops import six_nd
 from mixlab.runs.read import read_runs
 from mixlab.runs.table import Runs
-from mixlab.search.mix import minimise_mixture
+from mixlab.search.descent.mix import minimise_mixture
 from mixlab.search.problem import Stated, pose_problem
 from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
