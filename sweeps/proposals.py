@@ -100,7 +100,7 @@ def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, pla
     spent = sum(spec.flops for spec in planned)
     data = observe(table, plan.facts.objective)
     rows, seed = data.rows, plan.facts.seed + number
-    belief = Belief.of(rows.mixture, rows.params, rows.tokens, rows.run, data.losses, plan.facts.objective, seed=seed)
+    belief = Belief.of(rows, data.losses, plan.facts.objective, seed=seed)
     space, (params, tokens) = plan.facts.space, plan.asked
     assert space is not None
     arms = gather(belief, space, params, tokens, rows.mixture, [plan.prior], seed)

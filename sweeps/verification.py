@@ -65,8 +65,9 @@ class Verification(Shown):
         winner: the candidate with the lowest mean.
         beats: by other candidate, its mean minus the recommended one's, and whether that is beyond the noise floor.
         forecast_scored: `intervals`, by candidate the predicted and the measured mean and whether the interval held;
-            `orders`, by other candidate the predicted and the measured difference to the recommended one, and whether
-            the predicted order held: None where what was measured is within the noise.
+            `orders`, by other candidate the predicted and the measured difference to the recommended one, whether the
+            predicted order held (None where what was measured is within the noise), and where the recommendation
+            stated a probability of being better, that and its Brier score, (probability - outcome)^2.
         verdict: all this in a sentence.
         made_from: digests of the runs that were fitted and of what study.yaml says of the target.
         warnings: in words.
@@ -181,7 +182,11 @@ def judge(proof: Proof, records: Mapping[str, Sequence[RunRecord]]) -> Verificat
                 name: {"predicted": one.predicted["mean"], "measured": one.mean, "held": one.held}
                 for name, one in candidates.items()
             },
-            "orders": {name: score_order(best, one, floor) for name, one in others.items()},
+            "orders": {
+                name: score_order(best, one, floor)
+                | score_probability(best, one, answer.decision.get("forecasts", {}).get(name))
+                for name, one in others.items()
+            },
         },
         verdict=verdict_of(best, winner, beats, floor),
         made_from=dict(proof.made_from),
@@ -194,6 +199,14 @@ def score_order(best: Contender, other: Contender, floor: float) -> dict[str, An
     predicted, measured = other.predicted["mean"] - best.predicted["mean"], other.mean - best.mean
     held = None if abs(measured) <= floor else (predicted > 0) == (measured > 0)
     return {"predicted": predicted, "measured": measured, "held": held}
+
+
+def score_probability(best: Contender, other: Contender, forecast: Mapping[str, Any] | None) -> dict[str, float]:
+    """The stated probability that the recommended mixture is better, and its Brier score."""
+    if forecast is None:
+        return {}
+    probability = float(forecast["probability"])
+    return {"probability": probability, "brier": (probability - float(other.mean > best.mean)) ** 2}
 
 
 def noise_floor_of(measured: Sequence[Sequence[float]]) -> float:

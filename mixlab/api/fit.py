@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pandas as pd
 
 from mixlab.api import given
 from mixlab.api.fit_tables import fit_parts
+from mixlab.decide.belief import Belief
 from mixlab.errors import ConfigError
 from mixlab.laws.bootstrap import percentile_interval
+from mixlab.laws.choice.rows import observe
 from mixlab.laws.fit_surface import fit_surface
 from mixlab.laws.result import FitResult
 from mixlab.laws.surface import Surface
@@ -37,10 +40,12 @@ class Fit(Shown):
     Attributes:
         problem: runs, objective, space, supply, prior, cost.
         surface: what was fitted.
+        params_column: which column is N, where that was said.
     """
 
     problem: Problem
     surface: Surface
+    params_column: str | None = None
 
     @property
     def runs(self) -> Runs:
@@ -56,6 +61,14 @@ class Fit(Shown):
     def results(self) -> dict[str, FitResult]:
         """By loss column, the fitted law as it is printed."""
         return self.surface.fits
+
+    @cached_property
+    def belief(self) -> Belief | None:
+        """What the runs say of mixtures they have not tried; None for a table without mixtures."""
+        if not self.runs.domains:
+            return None
+        data = observe(self.runs, self.surface.objective, self.params_column)
+        return Belief.of(data.rows, data.losses, self.surface.objective, seed=self.problem.facts.seed)
 
     @property
     def status(self) -> str:
@@ -273,4 +286,4 @@ def fit_problem(
         seed=facts.seed,
         params_column=params_column,
     )
-    return Fit(problem, surface.with_supply(problem.supply))
+    return Fit(problem, surface.with_supply(problem.supply), params_column)

@@ -149,6 +149,7 @@ def frontier(
         there.surface,
         [question for _, question in posed],
         observed=there.problem.runs,
+        belief=fit.belief,
         known=[Mixture(one.mixture) for one in known if one.mixture],
         seed=there.problem.facts.seed,
     )

@@ -90,7 +90,9 @@ def recommend(
     runs, seed = there.problem.runs, there.problem.facts.seed
     if loss is not None:
         question = _reaching(there, question, loss, seed)
-    answer = search(there.surface, question, observed=runs, draws=given.count(draws, "draws"), seed=seed)
+    answer = search(
+        there.surface, question, observed=runs, belief=fit.belief, draws=given.count(draws, "draws"), seed=seed
+    )
     return finished(answer, there, question, asked, hardware)
 
 

@@ -16,7 +16,9 @@ from scipy.linalg import cholesky
 
 from mixlab.arrays import Array
 from mixlab.decide.process import Process, Rows
+from mixlab.laws.forms.points import Observations
 
+MOST_SEEN = 1200  # rows: a belief costs their cube
 SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
 
 
@@ -39,10 +41,7 @@ class Belief:
     @classmethod
     def of(
         cls,
-        mixture: Array,
-        params: Array,
-        tokens: Array,
-        run: NDArray[np.int64],
+        rows: Observations,
         losses: Mapping[str, Array],
         weights: Mapping[str, float],
         before: Belief | None = None,
@@ -51,21 +50,22 @@ class Belief:
         """What n rows say.
 
         Args:
-            mixture, params, tokens, run: h (n, K), N, D, and the index of each row's run.
+            rows: of a run table; their own `loss` is not read.
             losses: by target, nats, (n,); NaN where it was not measured.
             weights: of the objective by target.
             before: a belief from some of these rows, whose kernels tuning starts from.
             seed: of the choice of rows to tune on.
         """
-        top = int(np.argmax(params * tokens))
-        reference = (float(np.log(params[top])), float(np.log(tokens[top]))) if before is None else before.reference
-        scale = _scale(params, tokens, reference)
-        rows = Rows(np.sqrt(np.maximum(mixture, 0.0)), scale, scale, run)
+        top = int(np.argmax(rows.x + rows.y))
+        reference = (float(rows.x[top]), float(rows.y[top])) if before is None else before.reference
+        scale = np.column_stack([rows.x - reference[0], rows.y - reference[1]])
+        seen = Rows(np.sqrt(np.maximum(rows.mixture, 0.0)), scale, scale, rows.run)
+        kept = _latest(rows.run, rows.y, MOST_SEEN)
         processes = {}
         for name in weights:
-            told = np.isfinite(losses[name])
+            told = kept & np.isfinite(losses[name])
             old = before.processes[name] if before is not None else None
-            processes[name] = Process.of(rows.some(told), losses[name][told], old, seed)
+            processes[name] = Process.of(seen.some(told), losses[name][told], old, seed)
         return cls(weights, processes, reference, (scale.min(axis=0), scale.max(axis=0)))
 
     def points(self, mixture: ArrayLike, params: ArrayLike, tokens: ArrayLike) -> Rows:
@@ -76,7 +76,7 @@ class Belief:
         """
         h = np.atleast_2d(np.asarray(mixture, dtype=float))
         n, d = (np.broadcast_to(np.asarray(one, dtype=float), len(h)) for one in (params, tokens))
-        scale = _scale(n, d, self.reference)
+        scale = np.column_stack([np.log(n) - self.reference[0], np.log(d) - self.reference[1]])
         low, high = self.reach
         level = np.clip(scale, low - BEYOND_RUNS, high + BEYOND_RUNS)
         return Rows(np.sqrt(np.maximum(h, 0.0)), scale, level, np.arange(len(h)))
@@ -179,6 +179,11 @@ def _root(covariance: Array) -> Array:
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
 
 
-def _scale(params: Array, tokens: Array, reference: tuple[float, float]) -> Array:
-    """log N and log D relative to the reference, shape (n, 2)."""
-    return np.column_stack([np.log(params) - reference[0], np.log(tokens) - reference[1]])
+def _latest(run: NDArray[np.int64], tokens: Array, most: int) -> NDArray[np.bool_]:
+    """The latest rows of every run, as many as `most` allows, shape (n,): early ones say little that they do not."""
+    order = np.lexsort((-tokens, run))
+    first = np.r_[True, run[order][1:] != run[order][:-1]]
+    place = np.arange(len(run)) - np.maximum.accumulate(np.where(first, np.arange(len(run)), 0))
+    kept = np.zeros(len(run), dtype=bool)
+    kept[order[np.argsort(place, kind="stable")[:most]]] = True
+    return kept

@@ -15,6 +15,8 @@ FAR = 10.0  # times the largest run's FLOPs
 ANOTHER_SCALE = 1.5  # times the largest run
 RUNS_OUT = 0.95  # of the most tokens that the text gives
 CORNER = 0.9
+LAW_APART = 0.001  # of the loss: what less the law may rank otherwise without a word
+RANKS_KEPT = 0.9  # Spearman, between the largest runs and what is asked
 
 
 def caveats(answer: Recommendation, surface: Surface, posed: PosedQuestion, best: Optimum) -> list[str]:
@@ -74,6 +76,8 @@ def _of_mixture(answer: Recommendation, posed: PosedQuestion) -> list[str]:
 
 def _against_baselines(answer: Recommendation, surface: Surface, posed: PosedQuestion) -> list[str]:
     """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
+    if answer.decision:
+        return _of_decision(answer)
     found = []
     question = posed.question
     other = bool(question.kl or question.measures)
@@ -88,6 +92,30 @@ def _against_baselines(answer: Recommendation, surface: Surface, posed: PosedQue
             found.append(f"the {name} mixture is predicted to be better, but {why}")
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
             found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
+    return found
+
+
+def _of_decision(answer: Recommendation) -> list[str]:
+    """What the runs do not support, by the belief that decided."""
+    decision = answer.decision
+    home = decision["home"].replace("_", " ")
+    found = []
+    if decision["at_home"]:
+        found.append(f"the runs support no better mixture than {home}, which is the answer")
+    for name, one in decision["forecasts"].items():
+        said = name.replace("_", " ")
+        if one["low"] <= 0 and not (decision["at_home"] and name == decision["home"]):
+            found.append(
+                f"the gain over the {said} mixture is not certain: the answer is better with probability "
+                f"{one['probability']:.2f}"
+            )
+        if answer.baselines[name]["loss"]["mean"] < answer.loss["mean"] - LAW_APART * answer.loss["mean"]:
+            found.append(f"the law by itself ranks the {said} mixture first; what all runs say of mixtures does not")
+    if decision["rank_correlation"] < RANKS_KEPT:
+        found.append(
+            f"mixtures rank differently at this size than at the largest runs (rank correlation "
+            f"{decision['rank_correlation']:.2f}): run larger proxies"
+        )
     return found
 
 

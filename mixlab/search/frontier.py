@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from mixlab.decide.belief import Belief
 from mixlab.laws.surface import Draw, Surface
 from mixlab.mixture import Mixture
 from mixlab.runs.table import Runs
@@ -20,6 +21,7 @@ from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum, pose, wo
 from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
 from mixlab.search.recommendation import Recommendation
+from mixlab.search.settle import decides, settle
 
 TURNS_FROM_A_NEIGHBOUR = 3
 BETTER = 1e-9  # nats
@@ -30,6 +32,7 @@ def frontier(
     questions: Sequence[Question],
     *,
     observed: Runs | None = None,
+    belief: Belief | None = None,
     known: Sequence[Mixture] = (),
     seed: int = 0,
 ) -> list[Recommendation]:
@@ -41,12 +44,19 @@ def frontier(
         surface: the fitted objective.
         questions: in any order.
         observed: the runs, for the starts that a single search has.
+        belief: settles the mixtures, as in a single answer.
         known: answers from elsewhere to begin from as well.
         seed: of the searches' random starts.
     """
     order = sorted(range(len(questions)), key=lambda index: questions[index].flops)
     points = [(surface.point, pose(surface, questions[index])) for index in order]
     found = trace(points, starts_of(surface, questions[0], observed), known, seed)
+    if belief is not None and decides(surface, belief, questions[0]):
+        baselines, _ = baseline_mixtures(surface, questions[0].space, observed)
+        found = [
+            settle(surface, belief, posed, best, baselines, seed).best
+            for (_, posed), best in zip(points, found, strict=True)
+        ]
     for here in range(1, len(points)):
         found[here] = _better(*points[here], found[here], _same(points[here][1], found[here - 1]))
     answers = {

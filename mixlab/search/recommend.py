@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mixlab.decide.belief import Belief
 from mixlab.laws.bootstrap import percentile_interval
 from mixlab.laws.predictor import LEVEL
 from mixlab.laws.surface import Surface
@@ -24,6 +25,7 @@ from mixlab.search.held import held_to, require_limits
 from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum, pose
 from mixlab.search.question import Question
 from mixlab.search.recommendation import Recommendation
+from mixlab.search.settle import as_dict, decides, settle
 
 OPTIMUM_DRAWS = 60
 OPTIMUM_TURNS = 3  # of a draw's search, which begins at the answer
@@ -35,6 +37,7 @@ def recommend(
     *,
     observed: Runs | None = None,
     found: Optimum | None = None,
+    belief: Belief | None = None,
     compare: bool = True,
     draws: int = OPTIMUM_DRAWS,
     seed: int = 0,
@@ -46,6 +49,8 @@ def recommend(
         question: what is asked. A law that knows no sizes takes the runs' N.
         observed: the runs, for the `best_observed` baseline.
         found: the optimum, where it is known; absent: it is searched.
+        belief: what the runs say of mixtures, which then settles the mixture where it can (see `settle`); without one,
+            or of an optimum that is `found`, the law's optimum is the answer.
         compare: also say what the baselines come to, each at its own best size.
         draws: bootstrap draws whose optima give the intervals of mixture, N and D; 0 for none.
         seed: of the search's random starts.
@@ -58,18 +63,25 @@ def recommend(
     baselines, without = baseline_mixtures(surface, question.space, observed)
     starts = [one for one in (*baselines.values(), question.prior) if one is not None]
     best = found or find_optimum(surface.point, posed, starts, seed)
+    settled = None
+    if found is None and belief is not None and decides(surface, belief, question):
+        settled = settle(surface, belief, posed, best, baselines, seed)
+        best = settled.best
     require_limits(surface.point, question, best.mixture, best.params, best.tokens)
     compared = {
         name: _baseline(surface, posed, one, observed if name == "best_observed" else None)
         for name, one in (baselines.items() if compare else ())
     }
-    optima = _redrawn(surface, posed, best, draws, seed)
+    searched = posed.with_mixture(best.mixture) if settled is not None and best.mixture is not None else posed
+    optima = _redrawn(surface, searched, best, draws, seed)
     mixture = dict(best.mixture) if best.mixture is not None else {}
     h = best.mixture.array(surface.domains) if best.mixture is not None else None
     answer = Recommendation(
         flops=question.flops,
         mixture=mixture,
-        mixture_interval={
+        mixture_interval=settled.interval
+        if settled is not None
+        else {
             name: _spread([one.mixture[name] for one in optima if one.mixture is not None], weight)
             for name, weight in mixture.items()
         },
@@ -87,6 +99,10 @@ def recommend(
         extrapolation=_extrapolation(surface, h, best, training_flops(question.cost, best.params, best.tokens)),
         warnings=[*surface.warnings, *posed.why, *without],
     )
+    if settled is not None:
+        losses = {name: one["loss"]["mean"] for name, one in compared.items()}
+        shown = {name: one for name, one in baselines.items() if name in compared}
+        answer = replace(answer, decision=as_dict(settled, surface, posed, shown, losses))
     return replace(answer, warnings=[*answer.warnings, *caveats(answer, surface, posed, best)])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mixlab.errors import ConfigError
-from mixlab.search.words import cost_in_words, in_words
+from mixlab.search.words import cost_in_words, decision_in_words, in_words
 from mixlab.shown import Shown, table
 from mixlab.units import format_flops, format_quantity
 from mixlab.upward import resolve
@@ -40,6 +40,10 @@ class Recommendation(Shown):
         made_from: digests of the runs and, in a study, of what study.yaml says of the target.
         asked: what was asked beyond the budget: keywords of `mixlab.recommend`.
         held: constraints and limits: how they read, the room that is left, and whether they bind.
+        decision: how the mixture was decided: `expected_regret` and `noise` of one run, nats; the `home` mixture and
+            whether the answer is `at_home`; mixtures that are `alike`; `evidence` by domain (data, prior, bound);
+            `forecasts` against baselines: probability, gain with its middle 90%, effective compute. Empty where the
+            law's optimum is the answer.
         costs: FLOPs of training, of serving and of the runs; of a named GPU also its hours, and dollars.
     """
 
@@ -61,6 +65,7 @@ class Recommendation(Shown):
     made_from: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     held: list[dict[str, Any]] = field(default_factory=list)
+    decision: dict[str, Any] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -94,6 +99,8 @@ class Recommendation(Shown):
             yield f"Held to: {in_words(self.held)}"
         if "gpu" in self.costs or "serving" in self.costs:
             yield cost_in_words(self.costs)
+        if self.decision:
+            yield decision_in_words(self.decision)
         if self.baselines:
             yield self._baseline_table()
 
@@ -103,15 +110,19 @@ class Recommendation(Shown):
         return ", ".join(f"{100 * weight:.0f}% {name}" for name, weight in weights if weight >= SAID)
 
     def _mixture_table(self) -> RenderableType:
-        found = table(None, ("domain", "weight", "90% interval", "epochs"))
+        held = self.decision.get("evidence", {})
+        found = table(None, ("domain", "weight", "90% interval", *(["held by"] if held else []), "epochs"))
         for name, weight in sorted(self.mixture.items(), key=lambda item: -item[1]):
             low, high = self.mixture_interval[name]
             seen = f"{self.epochs[name]:.2f}" if name in self.epochs else "?"
-            found.add_row(name, f"{weight:.3f}", f"{low:.3f} to {high:.3f}", seen)
+            why = [held[name]] if held else []
+            found.add_row(name, f"{weight:.3f}", f"{low:.3f} to {high:.3f}", *why, seen)
         return found
 
     def _baseline_table(self) -> RenderableType:
-        found = table("predicted beside the baselines", ("mixture", "loss", "90% interval", "parameters"))
+        forecasts = self.decision.get("forecasts", {})
+        more = ("worse with", "by", "compute") if forecasts else ()
+        found = table("predicted beside the baselines", ("mixture", "loss", "90% interval", "parameters", *more))
         rows = {"recommended": {"loss": self.loss, "params": self.params}, **self.baselines}
         for name, row in rows.items():
             loss = row["loss"]
@@ -120,6 +131,7 @@ class Recommendation(Shown):
                 f"{loss['mean']:.4f}",
                 f"{loss['low']:.4f} to {loss['high']:.4f}",
                 format_quantity(row["params"]),
+                *(_forecast(forecasts.get(name)) if forecasts else ()),
             )
         return found
 
@@ -159,3 +171,11 @@ class Recommendation(Shown):
         """Draw the mixture with its intervals, beside the baselines."""
         axes: Axes = resolve("analysis.plots.face:plot_mixture")(self, ax)
         return axes
+
+
+def _forecast(one: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """A baseline's chance to be worse than the answer, by how much, and what budget it needs for the same loss."""
+    if one is None:
+        return "", "", ""
+    times = one["effective_compute"]
+    return f"{one['probability']:.0%}", f"{one['gain']:.4f}", "?" if times is None else f"{times:.2f}x"

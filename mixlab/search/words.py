@@ -32,3 +32,12 @@ def _bill(bill: Mapping[str, Any]) -> str:
     if "dollars" in bill:
         parts.append(f"${format_quantity(bill['dollars'])}")
     return " = ".join(parts)
+
+
+def decision_in_words(decision: Mapping[str, Any]) -> str:
+    """What the answer is expected to lose to the best mixture, beside what noise can show."""
+    regret, noise, count = decision["expected_regret"], decision["noise"], len(decision["alike"]) - 1
+    others = f"{count} other mixture{'s' if count > 1 else ''} that cannot be told from it: see `alike` in the JSON."
+    return f"Expected to lose {regret:.4f} nats to the best mixture; the noise of one run is {noise:.4f}." + (
+        f" There are at least {others}" if count else ""
+    )

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from mixlab.arrays import Array
 from mixlab.decide.belief import Belief
 from mixlab.decide.process import Process, Rows
+from mixlab.laws.forms.points import Observations
 
 K = 4
 NOISE = 0.01
@@ -29,8 +30,14 @@ def runs(count: int, seed: int = 0, noise: float = NOISE) -> tuple[Array, Array,
     return h, params, tokens, loss(h, params, tokens) + noise * rng.standard_normal(count)
 
 
+def rows_of(h: Array, params: Array, tokens: Array, run: Array | None = None) -> Observations:
+    count = len(h)
+    run = np.arange(count) if run is None else run
+    return Observations(h, params, tokens, np.full((count, K), np.inf), np.ones(count), tuple("abcd"), run)
+
+
 def believe(h: Array, params: Array, tokens: Array, measured: Array) -> Belief:
-    return Belief.of(h, params, tokens, np.arange(len(h)), {"loss": measured}, {"loss": 1.0})
+    return Belief.of(rows_of(h, params, tokens), {"loss": measured}, {"loss": 1.0})
 
 
 def test_it_ranks_mixtures_it_has_not_seen_and_knows_its_error() -> None:
@@ -98,7 +105,7 @@ def test_a_target_that_some_runs_lack_is_learnt_from_the_others() -> None:
     h, params, tokens, measured = runs(40)
     half = np.where(np.arange(40) % 2 == 0, measured, np.nan)
     weights = {"a": 0.5, "b": 0.5}
-    belief = Belief.of(h, params, tokens, np.arange(40), {"a": measured, "b": half}, weights)
+    belief = Belief.of(rows_of(h, params, tokens), {"a": measured, "b": half}, weights)
     assert len(belief.processes["b"].rows) == 20
     np.testing.assert_allclose(belief.predict(h, params, tokens), measured, atol=0.1)
 
@@ -111,7 +118,7 @@ def test_rows_of_one_run_share_their_luck() -> None:
     luck = np.repeat(0.03 * rng.standard_normal(40), 2)
     measured = loss(h, params, tokens) + luck
     run = np.arange(80) // 2
-    belief = Belief.of(h, params, tokens, run, {"loss": measured}, {"loss": 1.0})
+    belief = Belief.of(rows_of(h, params, tokens, run), {"loss": measured}, {"loss": 1.0})
     own, shared = belief.processes["loss"].packed[3:5]
     assert shared > own
 
