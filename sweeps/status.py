@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mixlab.runs.specs import RunSpec
+from mixlab.search.words import cost_in_words
 from mixlab.shown import Shown, table
 from mixlab.study.folder import StudyFolder
 from mixlab.units import format_flops, format_quantity, format_seconds
@@ -67,6 +68,16 @@ class SweepStatus(Shown):
         return f"<SweepStatus: {self.done} of {self.runs} runs done, {self.failed} failed, {self.diverged} diverged>"
 
     @property
+    def costs(self) -> dict[str, Any]:
+        """All runs and those left in hours and dollars of the target's GPU; empty where study.yaml names none."""
+        target = self.plan.config.target
+        hardware = target.hardware if target is not None else None
+        if hardware is None:
+            return {}
+        gpu = {"name": hardware.name, "peak": hardware.peak, "mfu": hardware.mfu, "price": hardware.price}
+        return {"sweep": hardware.bill(self.flops), "left": hardware.bill(self.flops_left), "gpu": gpu}
+
+    @property
     def notes(self) -> Sequence[str]:
         """The warnings."""
         return self.warnings
@@ -92,6 +103,8 @@ class SweepStatus(Shown):
             f"{format_seconds(self.seconds_left)} on {self.workers} worker(s), "
             f"{self.device}, {self.engine} engine, {self.precision}"
         )
+        if self.costs:
+            yield cost_in_words(self.costs)
         if self.left:
             yield f"{format_quantity(self.checkpoint_bytes)}B of disk for their trunks and models"
         if self.later_rounds:
@@ -110,7 +123,8 @@ class SweepStatus(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab status --json` and `mixlab sweep --plan --json`."""
-        return {name: value for name, value in vars(self).items() if name != "plan"}
+        costs = {"costs": self.costs} if self.costs else {}
+        return {name: value for name, value in vars(self).items() if name != "plan"} | costs
 
 
 def sweep_status(folder: StudyFolder, *, executor: str = "local", workers: int | None = None) -> SweepStatus:

@@ -181,9 +181,18 @@ def pose_asked(fit: Fit, asked: Asked, flops: float, cost: Cost | None = None) -
     if asked.mix is not None:
         return fit, question
     limits = {**(target.no_worse if target is not None else {}), **(asked.no_worse or {})}
-    worst = asked.worst_group or (target.worst_group if target is not None else None)
     question = replace(question, limits=tuple(_limit(fit, question, name, most) for name, most in limits.items()))
-    return fit, replace(question, measures=_measures(fit, question, worst)) if worst is not None else question
+    return fit, at_budget(fit, asked, question, flops)
+
+
+def at_budget(fit: Fit, asked: Asked, question: Question, flops: float) -> Question:
+    """The same question at another budget: the losses that groups are measured by are those at that budget."""
+    target = fit.problem.facts.target
+    question = replace(question, flops=flops)
+    worst = asked.worst_group or (target.worst_group if target is not None else None)
+    if worst is None or question.mixture is not None:
+        return question
+    return replace(question, measures=_measures(fit, question, worst))
 
 
 def _reference(name: str, value: object) -> str | float:

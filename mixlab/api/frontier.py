@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import pandas as pd
 
 from mixlab.api import given
-from mixlab.api.asked import Asked, Asking, pose_asked
+from mixlab.api.asked import Asked, Asking, at_budget, pose_asked
 from mixlab.api.fit import Fit
 from mixlab.api.recommend import finished, require_scale
 from mixlab.errors import ConfigError, require_kind
@@ -139,19 +139,20 @@ def frontier(
     named = [name for name, values in stated.items() if values is not None]
     if len(named) != 1:
         raise ConfigError(f"budgets are stated once, but got {' and '.join(named) or 'none'}", "give flops, for one")
-    posed = []
+    budgets = []
     for value in given.quantities(stated[named[0]], named[0]):
         budget = budget_in_flops(hardware, *(float(value) if name == named[0] else None for name in stated))
         assert budget is not None
-        posed.append(pose_asked(fit, asked, budget))
-    there = posed[0][0]
+        budgets.append(budget)
+    there, first = pose_asked(fit, asked, budgets[0])
+    questions = [first, *(at_budget(there, asked, first, budget) for budget in budgets[1:])]
     answers = search_frontier(
         there.surface,
-        [question for _, question in posed],
+        questions,
         observed=there.problem.runs,
         belief=fit.belief,
         known=[Mixture(one.mixture) for one in known if one.mixture],
         seed=there.problem.facts.seed,
     )
-    each = zip(answers, posed, strict=True)
-    return Frontier(tuple(finished(one, there, question, asked, hardware) for one, (_, question) in each))
+    each = zip(answers, questions, strict=True)
+    return Frontier(tuple(finished(one, there, question, asked, hardware) for one, question in each))

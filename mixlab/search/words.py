@@ -18,8 +18,14 @@ def in_words(held: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cost_in_words(costs: Mapping[str, Any]) -> str:
-    """Training, serving and the runs, each as FLOPs, and as GPU hours and dollars where a GPU is named."""
-    named = {"training": "training", "serving": "serving", "runs": "the runs so far"}
+    """Training, serving and runs, each as FLOPs, and as GPU hours and dollars where a GPU is named."""
+    named = {
+        "training": "training",
+        "serving": "serving",
+        "runs": "the runs so far",
+        "sweep": "all runs",
+        "left": "left",
+    }
     each = [f"{said} {_bill(costs[name])}" for name, said in named.items() if name in costs]
     gpu = f" ({costs['gpu']['name']} at {costs['gpu']['mfu']:.0%} of its peak)" if "gpu" in costs else ""
     return f"Cost: {', '.join(each)}{gpu}"

@@ -16,6 +16,7 @@ from mixlab.study.folder import StudyFolder
 from sweeps.designs import draw_mixtures
 from sweeps.plan import open_plan
 from sweeps.proof import plan_proof
+from sweeps.status import sweep_status
 
 CONSTRAINTS = '  constraints: ["count + words <= 0.7", "count == 2*words"]\n'
 TARGET = """
@@ -81,6 +82,13 @@ def test_a_study_asks_the_same_everywhere(swept_folder: StudyFolder) -> None:
     assert keeps(proof.answer.mixture)
     assert proof.answer.params * 5 == pytest.approx(proof.answer.tokens)
     assert all(keeps(proof.mixtures[name]) for name in ("uniform", "proportional"))
+
+
+def test_the_status_says_what_the_sweep_costs(study_folder: StudyFolder) -> None:
+    assert "costs" not in sweep_status(study_folder, executor="serial").to_dict()
+    status = sweep_status(rewrite(study_folder), executor="serial")
+    assert status.to_dict()["costs"]["sweep"]["dollars"] == pytest.approx(status.flops / 3.6e9 * 0.9)
+    assert "GPU hours = $" in status.summary()
 
 
 def test_what_was_asked_on_the_command_line_is_asked_again(swept_folder: StudyFolder) -> None:

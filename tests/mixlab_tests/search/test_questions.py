@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
 import mixlab
+from mixlab.api import asked
+from mixlab.api.fit import fit_problem
 from mixlab.constraints import parse_constraint
 from mixlab.errors import ConfigError, FitError, InfeasibleError
 from mixlab.hardware import PEAKS, Hardware
@@ -418,6 +420,23 @@ def test_several_budgets_in_one_table(fitted: mixlab.Fit) -> None:
         mixlab.recommend(fitted, [1e17, 1e18])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="budgets are stated once, but got none"):
         mixlab.frontier(fitted)
+
+
+def test_a_loss_that_the_objective_lacks_is_fitted_once(
+    python_alone: mixlab.Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = []
+    monkeypatch.setattr(asked, "fit_problem", lambda problem: fits.append(1) or fit_problem(problem))
+    table = mixlab.frontier(python_alone, ["1e17", "3e17", "1e18"], no_worse={"prose": "uniform"})
+    assert len(fits) == 1
+    assert all(one.held[0]["loss"] <= one.held[0]["most"] + 1e-5 for one in table)
+    worst = mixlab.frontier(
+        mixlab.fit(python_alone.runs, law="effective-data", bootstrap=0), ["1e17", "1e18"], worst_group="uniform"
+    )
+    single = mixlab.recommend(
+        mixlab.fit(python_alone.runs, law="effective-data", bootstrap=0), "1e18", worst_group="uniform", draws=0
+    )
+    assert worst[1].mixture == pytest.approx(single.mixture, abs=1e-3)
 
 
 def test_what_was_asked_can_be_asked_again(fitted: mixlab.Fit) -> None:
