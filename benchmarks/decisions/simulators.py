@@ -1,0 +1,232 @@
+"""Simulated truths, in which training a proxy is a function call, so that choosers of mixtures are compared by regret.
+
+A truth is a law of a form that none of ours has (`forms.py`), fitted to a published table, plus a draw of a smooth misfit
+of the size that the fit left there, plus noise per target and scale (`truths.json`, made by `fit_truths.py`). The form
+goes with the seed, as do the draw and, where the name says so, the objective.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from benchmarks.decisions.forms import FORMS
+from benchmarks.decisions.misfit import Misfit, standard_normals
+from mixlab.arrays import Array
+
+TRUTHS = Path(__file__).with_name("truths.json")
+SIMULATORS = {  # name: table, objective
+    "3-mean": ("3", "mean"),
+    "5-mean": ("5", "mean"),
+    "5-single": ("5", "single"),
+    "7-mean": ("7", "mean"),
+    "7-random": ("7", "random"),
+    "17-single": ("17", "single"),
+    "17-mean": ("17", "mean"),
+    "17-random": ("17", "random"),
+    "40-single": ("40", "single"),
+    "40-mean": ("40", "mean"),
+}
+STARTS, TRIED, STEP = 16, 8192, 1e-5  # of the search for the optimum
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A proxy's size: parameters N and training tokens D."""
+
+    params: float
+    tokens: float
+
+    @property
+    def flops(self) -> float:
+        """6 N D."""
+        return 6 * self.params * self.tokens
+
+
+@dataclass(eq=False)
+class Simulator:
+    """A truth. Mixtures are arrays (M, K) over `domains` whose rows sum to 1; losses are in nats per token.
+
+    Attributes:
+        name: of `SIMULATORS`.
+        form: of `FORMS`.
+        domains: names of the K domains.
+        objective: weights by name of target, of sum 1.
+        prior: the natural proportions, shape (K,).
+        scales: of proxies, smallest first. The largest is N0, the one that budgets count runs of.
+        target: where regret is measured.
+    """
+
+    name: str
+    form: str
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    objective: dict[str, float]
+    prior: Array
+    scales: tuple[Scale, ...]
+    target: Scale
+    theta: dict[str, Array]
+    misfit: Misfit
+    sizes: dict[str, Array]  # of misfit and noise by target at N0, and how they fall with C
+    salt: int
+    _best: tuple[Array, float] | None = field(default=None, repr=False)
+
+    def losses(self, mixtures: Array, scale: Scale, seeds: NDArray[np.int_] | None = None) -> dict[str, Array]:
+        """Losses (M,) by target: noisy with a seed per row, which then always gives the same; noiseless with None."""
+        mixtures = np.atleast_2d(np.asarray(mixtures, dtype=float))
+        everything = np.arange(len(self.targets))
+        loss = self._at(mixtures, scale, everything)
+        if seeds is not None:
+            salt = np.array([self.salt, round(scale.params), round(scale.tokens)]).astype(np.uint64)
+            normals = standard_normals(mixtures, np.broadcast_to(seeds, len(mixtures)), salt, len(everything))
+            loss = loss + normals * self.noise(scale)
+        return dict(zip(self.targets, loss.T, strict=True))
+
+    def value(self, mixtures: Array, scale: Scale) -> Array:
+        """The noiseless objective, shape (M,)."""
+        used = np.array([self.targets.index(name) for name in self.objective])
+        weights = np.array(list(self.objective.values()))
+        return self._at(np.atleast_2d(np.asarray(mixtures, dtype=float)), scale, used) @ weights
+
+    def noise(self, scale: Scale) -> Array:
+        """Its standard deviation by target, shape (J,)."""
+        return np.asarray(self.sizes["noise"] * (scale.flops / self.scales[-1].flops) ** -self.sizes["noise_fall"])
+
+    def regret(self, mixtures: Array) -> Array:
+        """Nats above the optimum at the target, shape (M,)."""
+        return self.value(mixtures, self.target) - self.best()[1]
+
+    def best(self) -> tuple[Array, float]:
+        """The optimum over the whole simplex at the target, and its value."""
+        if self._best is None:
+            self._best = self.optimum(self.target)
+        return self._best
+
+    def floor(self) -> float:
+        """The regret of the noiseless optimum of N0: what no method that trusts its proxies' ranking goes below."""
+        return float(self.regret(self.optimum(self.scales[-1])[0])[0])
+
+    def optimum(self, scale: Scale) -> tuple[Array, float]:
+        """The least noiseless objective over the simplex: descents in sqrt(h) from the best of many tried mixtures."""
+        rng, K = np.random.default_rng(self.salt), len(self.domains)
+        spread = 10 ** rng.uniform(-1, 2, TRIED)[:, None]
+        gamma = rng.standard_gamma(spread * np.where(np.arange(TRIED)[:, None] % 2, self.prior * K, 1) / 2) + 1e-9
+        tried = np.vstack([self.prior, np.eye(K), gamma / gamma.sum(axis=1, keepdims=True)])
+        values = self.value(tried, scale)
+        starts = tried[_apart(tried, np.argsort(values), STARTS)]
+
+        def objective(z: Array) -> tuple[float, Array]:
+            rows = z + STEP * np.vstack([np.zeros(K), np.eye(K)])
+            values = self.value(rows**2 / (rows**2).sum(axis=1, keepdims=True), scale)
+            return float(values[0]), (values[1:] - values[0]) / STEP
+
+        options = {"maxiter": 200, "ftol": 1e-10}
+        found = [
+            minimize(objective, np.sqrt(0.98 * h + 0.02 / K), jac=True, method="L-BFGS-B", bounds=[(0, 2)] * K, options=options)
+            for h in starts
+        ]
+        z = min(found, key=lambda end: float(end.fun)).x
+        h = z**2 / (z**2).sum()
+        return h, float(self.value(h, scale)[0])
+
+    def _at(self, mixtures: Array, scale: Scale, targets: NDArray[np.int_]) -> Array:
+        zero = self.scales[-1]
+        n, d = np.log(scale.params / zero.params), np.log(scale.tokens / zero.tokens)
+        c = np.log(scale.flops / zero.flops)
+        J = len(self.targets)
+        theta = {
+            name: value if name in ("gamma", "delta") else value[..., _terms(targets, value.shape[-1], J)]
+            for name, value in self.theta.items()
+        }
+        loss = FORMS[self.form](theta, mixtures, n, d, np)
+        u = c / np.log(self.target.flops / zero.flops)
+        size = self.sizes["misfit"] * np.exp(-self.sizes["misfit_fall"] * c)
+        return np.asarray(loss + self.misfit.of(targets).at(mixtures, u) * size[targets])
+
+
+def make(name: str, seed: int) -> Simulator:
+    """The truth of a name and a seed.
+
+    Raises:
+        KeyError: a name that is none of SIMULATORS.
+    """
+    table, kind = SIMULATORS[name]
+    rng = np.random.default_rng([seed, sum(map(ord, name))])
+    form = list(FORMS)[seed % len(FORMS)]
+    stored = _stored()
+    fitted = stored["17" if table == "40" else table]
+    theta = {key: np.array(value) for key, value in fitted["forms"][form]["theta"].items()}
+    sizes = {key: np.array(value) for key, value in fitted["forms"][form]["sizes"].items()}
+    domains, targets, prior = fitted["domains"], fitted["targets"], np.array(fitted["prior"])
+    if table == "40":
+        theta, sizes, prior = _grown(theta, sizes, prior, len(targets), 40, 20, rng)
+        domains, targets = [f"d{i}" for i in range(40)], [f"t{j}" for j in range(20)]
+    smooth = fitted["forms"][form]["smooth"]
+    misfit = Misfit.draw(rng, len(domains), len(targets), **{**smooth, "moving": fitted["moving"]})
+    scales = tuple(Scale(fitted["params"] / by, fitted["tokens"] / by) for by in (4.0, 2.0, 1.0))
+    target = Scale(fitted["params"] * fitted["target"][0], fitted["tokens"] * fitted["target"][1])
+    return Simulator(
+        name, form, tuple(domains), tuple(targets), _objective(kind, targets, rng), prior / prior.sum(), scales, target,
+        theta, misfit, sizes, int(rng.integers(2**31)),
+    )  # fmt: skip
+
+
+@cache
+def _stored() -> dict[str, Any]:
+    return dict(json.loads(TRUTHS.read_text()))
+
+
+def _objective(kind: str, targets: list[str], rng: np.random.Generator) -> dict[str, float]:
+    if kind == "single":
+        return {str(rng.choice(targets)): 1.0}
+    weights = np.ones(len(targets)) if kind == "mean" else rng.dirichlet(np.ones(len(targets)))
+    return {name: float(w) for name, w in zip(targets, weights / weights.sum(), strict=True)}
+
+
+def _terms(targets: NDArray[np.int_], length: int, J: int) -> NDArray[np.int_]:
+    """Columns of some targets, in arrays that hold one or more terms per target."""
+    return np.concatenate([targets + J * term for term in range(length // J)])
+
+
+def _apart(tried: Array, order: NDArray[np.int_], count: int) -> list[int]:
+    """The best mixtures that lie apart from each other, so that descents do not all begin in one valley."""
+    kept: list[int] = []
+    for i in order[:512]:
+        if all(np.abs(tried[i] - tried[k]).sum() > 0.2 for k in kept):
+            kept.append(int(i))
+        if len(kept) == count:
+            break
+    return kept
+
+
+def _grown(
+    theta: dict[str, Array], sizes: dict[str, Array], prior: Array, J: int, K: int, wanted: int, rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """K domains and `wanted` targets that are drawn like the fitted ones.
+
+    Each is made after one of the fitted, with half of the fitted parameters' spread over domains added, so that there are
+    families of kindred domains; a domain's own worth to its target is kept to a random degree.
+    """
+    from_domain = np.concatenate([rng.permutation(len(prior)) for _ in range(3)])[:K]
+    from_target = np.concatenate([rng.permutation(J) for _ in range(2)])[:wanted]
+    grown = {}
+    for name, value in theta.items():
+        if name in ("gamma", "delta"):
+            grown[name] = value[from_domain] + 0.5 * value.std() * rng.standard_normal(K)
+        elif value.ndim == 2:
+            columns = value[:, _terms(from_target, value.shape[1], J)]
+            centre, spread = columns.mean(axis=0), columns.std(axis=0)
+            kept = rng.uniform(0.5, 1, (K, 1))
+            grown[name] = centre + kept * (columns[from_domain] - centre)
+            grown[name] = grown[name] + 0.5 * spread * rng.standard_normal(grown[name].shape)
+        else:
+            grown[name] = value[_terms(from_target, len(value), J)]
+    sizes = {name: value[from_target] if value.ndim else value for name, value in sizes.items()}
+    return grown, sizes, rng.dirichlet(0.6 * np.ones(K) + 4 * prior[from_domain])
