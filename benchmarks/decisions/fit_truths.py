@@ -19,24 +19,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.optimize import minimize
+from scipy.optimize import least_squares
 
-from benchmarks.decisions.forms import FORMS
+from benchmarks.decisions.forms import FORMS, TERMS
 from benchmarks.decisions.simulators import TRUTHS
 from mixlab.arrays import Array
 
-RIDGE = 0.02  # of a parameter one prior deviation away, in units of a row's squared residual
-FOLDS = 4
+RIDGE = 0.005  # of a parameter one prior deviation away, in units of a row's squared residual
+SHORTEST = 0.5  # correlation length in sqrt(h); what a few dozen mixtures say below it is noise
 LENGTHS, NUGGETS = (0.3, 0.5, 0.8, 1.2, 2.0), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 # The share of the misfit's variance that changes between scales, and over how much of the way from N0 to the target. Set
 # so that floors come to what was measured on others' simulators; `fit` prints what the tables say of it.
 MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.3}
 SPAN, COMMON = 0.6, 0.2
-PILE = {  # shares of the Pile's tokens as RegMix' design took them, renormalised over its 17 domains
-    "name": "mean of its training mixtures",
-}
-
 
 @dataclass
 class Table:
@@ -102,7 +97,7 @@ def mixing_laws(folder: Path, name: str, targets: list[str], steps: tuple[int, .
             y = run[losses].to_numpy(float)
             residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
             left.append((residual**2).sum(axis=0) / (len(run) - 4))
-    noise = np.sqrt(np.median(left, axis=0))
+    noise = np.sqrt(np.mean(left, axis=0))
     kept = frame[frame["step"].isin(steps)].reset_index(drop=True)
     zero = (float(frame["params_non_embed"].min()), 30000 * 1048576.0)
     return table_of(kept, "params_non_embed", losses, zero, target=(60, 4), prior=prior, noise=noise)
@@ -122,75 +117,82 @@ def tables(folder: Path) -> dict[str, Table]:
     }
 
 
-def start(form: str, table: Table, rng: np.random.Generator) -> dict[str, tuple[Array, Array]]:
-    """By parameter, the centre and the deviation of its prior."""
-    J, K = len(table.targets), len(table.domains)
-    low = np.nanmin(table.loss, axis=0)
-    at_zero = np.nanmedian(table.loss[np.abs(table.n) + np.abs(table.d) < 0.8], axis=0)
-    wide = {"exponentials": 2 * J}.get(form, J)
+def prior_of(form: str, table: Table, j: int) -> dict[str, tuple[Array, Array]]:
+    """By parameter of one target, the centre and the deviation of its prior; (K, terms) or (terms,)."""
+    K, loss = len(table.domains), table.loss[:, j]
+    low = 0.75 * np.nanmin(loss)
+    reducible = np.nanmedian(loss[np.abs(table.n) + np.abs(table.d) < 0.8 + np.abs(table.n).min()]) - low
+    terms = TERMS if form == "exponentials" else 1
 
-    def near(centre: float | Array, deviation: float, *shape: int) -> tuple[Array, Array]:
-        return np.broadcast_to(centre, shape).astype(float), np.full(shape, deviation)
+    def near(centre: float, deviation: float, *shape: int) -> tuple[Array, Array]:
+        return np.full(shape, centre), np.full(shape, deviation)
 
     prior = {
-        "e": near(np.log(0.75 * low), 0.2, J),
-        "alpha": near(np.log(0.12), 0.7, J),
-        "beta": near(np.log(0.15), 0.7, J),
-        "gamma": near(0, 0.05, K),
-        "delta": near(0, 0.05, K),
-        "t": near(0, 1.5, K, wide),
-        "u": near(0, 0.8, K, wide),
-        "v": near(0, 0.8, K, wide),
-    }
-    reducible = at_zero - 0.75 * low
+        "e": near(np.log(low), 0.2, 1), "alpha": near(np.log(0.12), 0.7, 1), "beta": near(np.log(0.15), 0.7, 1),
+        "gamma": near(0, 0.05, K, 1), "delta": near(0, 0.05, K, 1),
+        "t": near(0, 1.5, K, terms), "u": near(0, 0.7, K, terms), "v": near(0, 0.7, K, terms),
+    }  # fmt: skip
     if form == "exponentials":
-        prior["a"] = near(np.log(np.tile(reducible / 2, 2)), 1, wide)
+        prior["a"] = near(np.log(reducible / TERMS), 1, terms)
+        prior["t"] = np.zeros((K, terms)), np.tile([1.5, 4.0], (K, 1))
     elif form == "link":
-        prior["a"], prior["A"] = near(0.5, 1, J), near(np.log(2 * reducible), 0.5, J)
+        prior["a"], prior["A"] = near(0.5, 1, 1), near(np.log(2 * reducible), 0.5, 1)
     else:
-        prior["A"] = near(np.log(reducible), 0.7, J)
-        prior["beta"] = near(np.log(0.3), 0.7, J)
-        prior["t"], prior["u"] = near(-2, 2, K, J), near(-1, 2, K, J)
+        prior["A"], prior["beta"] = near(np.log(reducible), 0.7, 1), near(np.log(0.3), 0.7, 1)
+        prior["t"], prior["u"] = near(-2, 2, K, 1), near(-1, 2, K, 1)
         del prior["v"]
     return prior
 
 
-def fit(form: str, table: Table, starts: int = 2) -> dict[str, Array]:
-    """The best of a few starts by L-BFGS on the ridged squares."""
-    unit = spread(table)[table.scale]
-    counts = np.bincount(table.scale, minlength=int(table.scale.max()) + 1)
-    weight = 1 / counts[table.scale]
-    weight = weight * len(weight) / weight.sum()
-    known = np.isfinite(table.loss)
-    t = {name: torch.tensor(np.asarray(value)) for name, value in (
-        ("h", table.h), ("n", table.n[:, None]), ("d", table.d[:, None]), ("loss", np.where(known, table.loss, 0)),
-        ("by", np.where(known, np.sqrt(weight)[:, None] / unit, 0)),
-    )}  # fmt: skip
-    found = []
-    for seed in range(starts):
-        rng = np.random.default_rng(seed)
-        prior = start(form, table, rng)
-        names = list(prior)
-        centre = np.concatenate([prior[name][0].ravel() for name in names])
-        deviation = np.concatenate([prior[name][1].ravel() for name in names])
+def unpack(z: Array, prior: dict[str, tuple[Array, Array]]) -> dict[str, Array]:
+    """S parameter vectors (S, P), in prior deviations, as arrays of S targets."""
+    theta, at = {}, 0
+    for name, (centre, deviation) in prior.items():
+        block = centre + deviation * z[:, at : at + centre.size].reshape(-1, *centre.shape)  # (S, [K,] terms)
+        at += centre.size
+        theta[name] = np.moveaxis(block, 0, -1).reshape(*centre.shape[:-1], -1)
+    return theta
 
-        def unpack(z: Any, names: list[str] = names, prior: dict[str, tuple[Array, Array]] = prior) -> dict[str, Any]:
-            sizes = [prior[name][0].size for name in names]
-            parts = torch.split(z, sizes) if isinstance(z, torch.Tensor) else np.split(z, np.cumsum(sizes)[:-1])
-            return {name: part.reshape(prior[name][0].shape) for name, part in zip(names, parts, strict=True)}
 
-        def objective(z: Array, centre: Array = centre, deviation: Array = deviation) -> tuple[float, Array]:
-            zt = torch.tensor(z, requires_grad=True)
-            theta = unpack(torch.tensor(centre) + torch.tensor(deviation) * zt)
-            residual = (FORMS[form](theta, t["h"], t["n"], t["d"], torch) - t["loss"]) * t["by"]
-            value = (residual**2).sum() + RIDGE * (zt**2).sum()
-            value.backward()
-            return float(value.detach()), zt.grad.numpy()
+def fit(form: str, table: Table, starts: int = 3) -> dict[str, Array]:
+    """Every target by itself: the best of a few starts by least squares with a ridge."""
+    return join([fit_target(form, table, j, starts) for j in range(len(table.targets))])
 
-        begin = 0.3 * rng.standard_normal(len(centre))
-        end = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 1500, "maxfun": 2000, "maxcor": 30})
-        found.append((float(end.fun), unpack(centre + deviation * end.x)))
-    return min(found, key=lambda pair: pair[0])[1]
+
+def join(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    """Arrays of many targets from those of one each: terms outermost, as in `forms.py`."""
+    stacked = {name: np.stack([part[name] for part in parts], axis=-1) for name in parts[0]}  # ([K,] terms, J)
+    return {name: value.reshape(*value.shape[:-2], -1) for name, value in stacked.items()}
+
+
+def fit_target(form: str, table: Table, j: int, starts: int) -> dict[str, Array]:
+    """Parameters of one target. Derivatives are differences, all in one call as if each step were a target."""
+    known = np.isfinite(table.loss[:, j])
+    rows = table.rows(known)
+    counts = np.bincount(rows.scale)
+    weight = 1 / counts[rows.scale]
+    by = np.sqrt(weight * len(weight) / weight.sum()) / spread(table)[rows.scale, j]
+    scales = [rows.scale == s for s in np.unique(rows.scale)]
+    prior = prior_of(form, table, j)
+    size = sum(centre.size for centre, _ in prior.values())
+
+    def residual(z: Array) -> Array:
+        """(S, R + P) of S vectors."""
+        theta, out = unpack(z, prior), np.empty((len(z), len(by)))
+        for at in scales:
+            predicted = FORMS[form](theta, rows.h[at], float(rows.n[at][0]), float(rows.d[at][0]))
+            out[:, at] = ((predicted - rows.loss[at, j : j + 1]) * by[at, None]).T
+        return np.hstack([out, np.sqrt(RIDGE) * z])
+
+    def jacobian(z: Array) -> Array:
+        return np.asarray((residual(z + 1e-5 * np.eye(size)) - residual(z[None])).T / 1e-5)
+
+    rng = np.random.default_rng(j)
+    found = [
+        least_squares(lambda z: residual(z[None])[0], begin, jacobian, method="lm", max_nfev=150, xtol=1e-6, ftol=1e-6)
+        for begin in 0.3 * rng.standard_normal((starts, size))
+    ]
+    return unpack(min(found, key=lambda end: float(end.cost)).x[None], prior)
 
 
 def spread(table: Table) -> Array:
@@ -205,15 +207,9 @@ def spread(table: Table) -> Array:
 
 
 def residuals(form: str, theta: dict[str, Array], table: Table) -> Array:
-    return np.asarray(table.loss - FORMS[form](theta, table.h, table.n[:, None], table.d[:, None], np))
-
-
-def held_out(form: str, table: Table) -> Array:
-    """Residuals of mixtures that were not fitted, shape (R, J)."""
-    fold = np.random.default_rng(0).permutation(int(table.mixture.max()) + 1)[table.mixture] % FOLDS
-    left = np.empty_like(table.loss)
-    for k in range(FOLDS):
-        left[fold == k] = residuals(form, fit(form, table.rows(fold != k), 1), table.rows(fold == k))
+    left = table.loss.copy()
+    for rows in (table.scale == s for s in np.unique(table.scale)):
+        left[rows] -= FORMS[form](theta, table.h[rows], table.n[rows][0], table.d[rows][0])
     return left
 
 
@@ -243,50 +239,53 @@ def rms(x: Array) -> Array:
     return np.asarray(np.sqrt(np.nanmean(x**2, axis=0)))
 
 
-def measure(form: str, table: Table) -> dict[str, Any]:
-    """The form fitted, and the sizes of what it leaves."""
-    theta = fit(form, table)
-    inside, outside = residuals(form, theta, table), held_out(form, table)
+def measure(table: Table) -> dict[str, Any]:
+    """Every form fitted, and the sizes of what it leaves."""
     c = table.n + table.d
     counts = np.bincount(table.scale)
-    many = [s for s in np.flatnonzero(counts >= 20)]
-    zero = min(many, key=lambda s: abs(c[table.scale == s][0]))
-    here = table.scale == zero
-    whole = here & np.isfinite(table.loss).all(axis=1)
-    length, nugget = process(table.h[whole], inside[whole])
-    by_scale = np.array([np.sqrt(rms(inside[table.scale == s]) * rms(outside[table.scale == s])) for s in many])
+    many = sorted(np.flatnonzero(counts >= 20), key=lambda s: float(c[table.scale == s][0]))
     at = np.array([c[table.scale == s][0] for s in many])
-    fall = -float(np.polyfit(at, np.log(by_scale).mean(axis=1), 1)[0]) if np.ptp(at) > 1 else 0.0
-    size = by_scale[many.index(zero)]
-    noise = np.sqrt(nugget) * rms(inside[whole]) if table.noise is None else table.noise
-    misfit = np.sqrt(np.maximum(size**2 - noise**2, 0.1 * size**2))
-    relative = spread(table)
-    print(
-        f"  {form:>12}: left of the spread at N0 {np.mean(rms(inside[here]) / relative[zero]):.3f} inside, "
-        f"{np.mean(rms(outside[here]) / relative[zero]):.3f} held out; by scale "
-        + " ".join(f"{x:.1f}:{v:.4f}" for x, v in sorted(zip(at, by_scale.mean(axis=1), strict=True)))
-        + f"\n{'':>14} misfit {misfit.mean():.4f}, noise {noise.mean():.4f}, fall {fall:.3f}, length {length}, "
-        f"nugget {nugget.mean():.2f}, {moving(table, inside, many)}"
-    )
-    return {
-        "theta": {name: rounded(value) for name, value in theta.items()},
-        "sizes": {
-            "misfit": rounded(misfit), "misfit_fall": rounded(max(fall, 0.0)),
-            "noise": rounded(noise), "noise_fall": rounded(max(fall, 0.0)),
-        },
-        "smooth": {"length": length, "span": SPAN, "common": COMMON},
-    }  # fmt: skip
+    zero = many[int(np.argmin(np.abs(at)))]
+    whole = (table.scale == zero) & np.isfinite(table.loss).all(axis=1)
+    fits, left, smooth = {}, {}, {}
+    for form in FORMS:
+        fits[form] = fit(form, table)
+        left[form] = residuals(form, fits[form], table)
+        smooth[form] = process(table.h[whole], left[form][whole])
+    noise = table.noise
+    if noise is None:  # what no form and no process over mixtures explains
+        noise = np.min([np.sqrt(smooth[form][1]) * rms(left[form][whole]) for form in FORMS], axis=0)
+    measured = {}
+    for form, residual in left.items():
+        size = rms(residual[whole])
+        misfit = np.sqrt(np.maximum(size**2 - noise**2, 0.25 * size**2))
+        by_scale = np.array([rms(residual[table.scale == s]).mean() for s in many])
+        fall = -float(np.polyfit(at, np.log(by_scale), 1)[0]) if np.ptp(at) > 1 else 0.0
+        print(
+            f"  {form:>12}: misfit {misfit.mean():.4f}, noise {noise.mean():.4f}, falling as C^-{fall:.3f}, length "
+            f"{smooth[form][0]}; left of the losses' spread {np.mean(size / spread(table)[zero]):.3f}; by log C "
+            + " ".join(f"{x:.1f}:{v:.4f}" for x, v in zip(at, by_scale, strict=True))
+            + f"; {moving(table, residual, many)}",
+            flush=True,
+        )
+        measured[form] = {
+            "theta": {name: rounded(value) for name, value in fits[form].items()},
+            "sizes": {
+                "misfit": rounded(misfit), "misfit_fall": rounded(max(fall, 0.0)),
+                "noise": rounded(noise), "noise_fall": rounded(max(fall, 0.0)),
+            },
+            "smooth": {"length": max(smooth[form][0], SHORTEST), "span": SPAN, "common": COMMON},
+        }  # fmt: skip
+    return measured
 
 
 def moving(table: Table, residual: Array, many: list[int]) -> str:
     """The correlation of residuals of the same mixtures at the two scales furthest apart, and between targets."""
     c = table.n + table.d
-    order = sorted(many, key=lambda s: c[table.scale == s][0])
-    a, b = (table.scale == order[0], table.scale == order[-1])
+    a, b = (table.scale == many[0], table.scale == many[min(len(many) - 1, 12) if len(many) > 3 else len(many[:2]) - 1])
     shared = np.intersect1d(table.mixture[a], table.mixture[b])
-    if len(shared) < 10:
-        a, b = (table.scale == order[0], table.scale == order[-2])
-        shared = np.intersect1d(table.mixture[a], table.mixture[b])
+    if len(shared) < 10 or len(many) < 2:
+        return "one scale"
     first, second = (
         np.array([residual[rows & (table.mixture == m)].mean(axis=0) for m in shared]) for rows in (a, b)
     )
@@ -305,8 +304,6 @@ def main() -> None:
     parser.add_argument("tables", type=Path)
     parser.add_argument("--only", nargs="*", help="these tables; the others stay as they are")
     options = parser.parse_args()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
     stored = json.loads(TRUTHS.read_text()) if options.only else {}
     for name, table in tables(options.tables).items():
         if options.only and name not in options.only:
@@ -315,7 +312,7 @@ def main() -> None:
         stored[name] = {
             "domains": table.domains, "targets": table.targets, "prior": rounded(table.prior),
             "params": table.params, "tokens": table.tokens, "target": table.target, "moving": MOVING[name],
-            "forms": {form: measure(form, table) for form in FORMS},
+            "forms": measure(table),
         }  # fmt: skip
         TRUTHS.write_text(json.dumps(stored) + "\n")
 

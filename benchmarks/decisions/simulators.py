@@ -141,11 +141,8 @@ class Simulator:
         n, d = np.log(scale.params / zero.params), np.log(scale.tokens / zero.tokens)
         c = np.log(scale.flops / zero.flops)
         J = len(self.targets)
-        theta = {
-            name: value if name in ("gamma", "delta") else value[..., _terms(targets, value.shape[-1], J)]
-            for name, value in self.theta.items()
-        }
-        loss = FORMS[self.form](theta, mixtures, n, d, np)
+        theta = {name: value[..., _terms(targets, value.shape[-1], J)] for name, value in self.theta.items()}
+        loss = FORMS[self.form](theta, mixtures, float(n), float(d))
         u = c / np.log(self.target.flops / zero.flops)
         size = self.sizes["misfit"] * np.exp(-self.sizes["misfit_fall"] * c)
         return np.asarray(loss + self.misfit.of(targets).at(mixtures, u) * size[targets])
@@ -218,9 +215,7 @@ def _grown(
     from_target = np.concatenate([rng.permutation(J) for _ in range(2)])[:wanted]
     grown = {}
     for name, value in theta.items():
-        if name in ("gamma", "delta"):
-            grown[name] = value[from_domain] + 0.5 * value.std() * rng.standard_normal(K)
-        elif value.ndim == 2:
+        if value.ndim == 2:
             columns = value[:, _terms(from_target, value.shape[1], J)]
             centre, spread = columns.mean(axis=0), columns.std(axis=0)
             kept = rng.uniform(0.5, 1, (K, 1))
