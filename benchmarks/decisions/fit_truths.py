@@ -3,10 +3,10 @@
     python -m benchmarks.decisions.fit_truths TABLES
 
 TABLES is a folder with regmix.csv, mixinglaws_3mix.csv, mixinglaws_5mix.csv and mixinglaws_redpajama.csv. A form is
-fitted by least squares with a ridge, in losses divided by their spread over mixtures, every scale counting alike. What is
-left is split: `noise` by replicates where a table has them (checkpoints of a run about a smooth curve), else by the nugget
-of a Gaussian process over mixtures; `misfit` is the rest, between what the fit leaves in its own rows and in mixtures that
-were held out. Both fall with compute as measured.
+fitted by least squares with a ridge, in losses divided by their spread over mixtures, every scale counting alike. What
+is left is split into noise and misfit. Noise is what replicates say, where a table has them (checkpoints of a run about
+a smooth curve), else the nugget of a Gaussian process over mixtures, the least over the forms; the rest is misfit. Both
+fall with compute as measured.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from benchmarks.decisions.simulators import TRUTHS
 from mixlab.arrays import Array
 
 RIDGE = 0.005  # of a parameter one prior deviation away, in units of a row's squared residual
+MOVES = 0.015  # prior deviation of the exponents by which a domain's worth moves with scale; more, and corners run away
 SHORTEST = 0.5  # correlation length in sqrt(h); what a few dozen mixtures say below it is noise
 LENGTHS, NUGGETS = (0.3, 0.5, 0.8, 1.2, 2.0), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
-# The share of the misfit's variance that changes between scales, and over how much of the way from N0 to the target. Set
-# so that floors come to what was measured on others' simulators; `fit` prints what the tables say of it.
+# The share of the misfit's variance that changes between scales, and over how much of the way from N0 to the target.
+# Set so that floors come to what was measured on others' simulators; `measure` prints what the tables say of it.
 MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.3}
 SPAN, COMMON = 0.6, 0.2
+
 
 @dataclass
 class Table:
@@ -129,7 +131,7 @@ def prior_of(form: str, table: Table, j: int) -> dict[str, tuple[Array, Array]]:
 
     prior = {
         "e": near(np.log(low), 0.2, 1), "alpha": near(np.log(0.12), 0.7, 1), "beta": near(np.log(0.15), 0.7, 1),
-        "gamma": near(0, 0.05, K, 1), "delta": near(0, 0.05, K, 1),
+        "gamma": near(0, MOVES, K, 1), "delta": near(0, MOVES, K, 1),
         "t": near(0, 1.5, K, terms), "u": near(0, 0.7, K, terms), "v": near(0, 0.7, K, terms),
     }  # fmt: skip
     if form == "exponentials":
@@ -196,7 +198,7 @@ def fit_target(form: str, table: Table, j: int, starts: int) -> dict[str, Array]
 
 
 def spread(table: Table) -> Array:
-    """The standard deviation over mixtures by scale and target, shape (S, J); at scales of few mixtures, the median's."""
+    """The standard deviation over mixtures by scale and target, (S, J); at scales of few mixtures the median."""
     scales = int(table.scale.max()) + 1
     sds = np.full((scales, table.loss.shape[1]), np.nan)
     for s in range(scales):
@@ -214,7 +216,7 @@ def residuals(form: str, theta: dict[str, Array], table: Table) -> Array:
 
 
 def process(h: Array, residual: Array) -> tuple[float, Array]:
-    """Length in sqrt(h) and the nugget's share by target, by likelihood of a Matern 5/2 process over one scale's rows."""
+    """Length in sqrt(h) and nugget's share by target, by likelihood of a Matern 5/2 process over one scale's rows."""
     s = np.sqrt(h)
     distance = np.sqrt(np.maximum(((s[:, None] - s[None]) ** 2).sum(axis=-1), 0))
     y = (residual - residual.mean(axis=0)) / residual.std(axis=0)
@@ -286,13 +288,13 @@ def moving(table: Table, residual: Array, many: list[int]) -> str:
     shared = np.intersect1d(table.mixture[a], table.mixture[b])
     if len(shared) < 10 or len(many) < 2:
         return "one scale"
-    first, second = (
-        np.array([residual[rows & (table.mixture == m)].mean(axis=0) for m in shared]) for rows in (a, b)
-    )
+    first, second = (np.array([residual[rows & (table.mixture == m)].mean(axis=0) for m in shared]) for rows in (a, b))
     pairs = [np.corrcoef(x, y)[0, 1] for x, y in zip(first.T, second.T, strict=True) if np.isfinite(x + y).all()]
     targets = np.corrcoef(first[np.isfinite(first).all(axis=1)].T)
     off = targets[~np.eye(len(targets), dtype=bool)].mean()
-    return f"residuals' correlation over {np.ptp(c[a | b]):.1f} of log C {np.mean(pairs):.2f}, between targets {off:.2f}"
+    return (
+        f"residuals' correlation over {np.ptp(c[a | b]):.1f} of log C {np.mean(pairs):.2f}, between targets {off:.2f}"
+    )
 
 
 def rounded(value: Any) -> Any:

@@ -31,8 +31,8 @@ def shrink(theta: Theta, n: float, d: float) -> Array:
 
 
 def exponentials(theta: Theta, h: Array, n: float, d: float) -> Array:
-    """E_j + shrink_j sum_r exp(a_jr - t_jr . x + tanh(u_jr . x) tanh(v_jr . x)), x ~ log(1 + h / SOME): sums of exponentials
-    as in Ye et al. (2024), M2 to M4, with interactions. Arrays of terms hold them one after the other: t is (K, 2 J)."""
+    """E_j + shrink_j sum_r exp(a_jr - t_jr . x + tanh(u_jr . x) tanh(v_jr . x)), x ~ log(1 + h / SOME): sums of
+    exponentials as in Ye et al. (2024), M2 to M4, with interactions. Arrays hold the terms in turn: t is (K, 2 J)."""
     x = np.log1p(h / SOME) / np.log1p(1 / SOME)
     by_scale = np.tile(moved(theta, n, d), (1, TERMS))
     terms = np.exp(theta["a"] - x @ (theta["t"] * by_scale) + np.tanh(x @ theta["u"]) * np.tanh(x @ theta["v"]))
@@ -40,7 +40,7 @@ def exponentials(theta: Theta, h: Array, n: float, d: float) -> Array:
 
 
 def link(theta: Theta, h: Array, n: float, d: float) -> Array:
-    """E_j + shrink_j A_j / (1 + exp(-z)), z = a_j - t_j . s + (u_j . s)^2 - (v_j . s)^2, s = h^(1/3): a quadratic in s."""
+    """E_j + shrink_j A_j / (1 + exp(-z)), z = a_j - t_j . s + (u_j . s)^2 - (v_j . s)^2, s = h^(1/3)."""
     s = np.cbrt(h)
     z = theta["a"] - s @ (theta["t"] * moved(theta, n, d)) + (s @ theta["u"]) ** 2 - (s @ theta["v"]) ** 2
     return np.asarray(np.exp(theta["e"]) + shrink(theta, n, d) * np.exp(theta["A"]) / (1 + np.exp(-z)))
@@ -50,7 +50,7 @@ def substitutes(theta: Theta, h: Array, n: float, d: float) -> Array:
     """Two skills per target, each learnt from domains that replace each other, neither replacing the other.
 
     T_jr = (sum_i W_jri h_i^rho_r)^(1 / rho_r), T_j = (T_j1^-2 + T_j2^-2)^(-1/2), and the loss
-    E_j + exp(-alpha_j n) A_j log(1 + (T_j exp(d))^-beta_j): a power of the effective tokens that saturates without them.
+    E_j + exp(-alpha_j n) A_j log(1 + (T_j exp(d))^-beta_j): a power of effective tokens that saturates without them.
     """
     by_scale = moved(theta, n, d)
     skills = [np.log((h**rho + 1e-4) @ (np.exp(theta[W]) * by_scale)) / rho for W, rho in (("t", 0.75), ("u", 0.45))]

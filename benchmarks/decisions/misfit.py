@@ -31,7 +31,14 @@ class Misfit:
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, domains: int, targets: int, length: float, span: float, moving: float, common: float
+        cls,
+        rng: np.random.Generator,
+        domains: int,
+        targets: int,
+        length: float,
+        span: float,
+        moving: float,
+        common: float,
     ) -> Misfit:
         """A draw of unit variance.
 
@@ -65,7 +72,7 @@ class Misfit:
 def standard_normals(mixtures: Array, seeds: NDArray[np.int_], salt: NDArray[np.uint64], count: int) -> Array:
     """Normals (M, count) that depend on nothing but a row's mixture, its seed and the salt.
 
-    A counter-based generator (splitmix64 over the row's numbers): a run gives the same loss in whichever batch it comes.
+    A counter-based generator (splitmix64 over the row's numbers): a run's loss is the same in whichever batch it comes.
     """
     numbers = np.round(mixtures * 1e12).astype(np.uint64)
     with np.errstate(over="ignore"):

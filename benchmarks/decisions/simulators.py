@@ -1,7 +1,7 @@
 """Simulated truths, in which training a proxy is a function call, so that choosers of mixtures are compared by regret.
 
-A truth is a law of a form that none of ours has (`forms.py`), fitted to a published table, plus a draw of a smooth misfit
-of the size that the fit left there, plus noise per target and scale (`truths.json`, made by `fit_truths.py`). The form
+A truth is a law of a form that none of ours has (`forms.py`), fitted to a published table, plus a draw of a smooth
+misfit of the size that the fit left there, plus noise per target and scale (`truths.json`, by `fit_truths.py`). The form
 goes with the seed, as do the draw and, where the name says so, the objective.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from benchmarks.decisions.forms import FORMS
 from benchmarks.decisions.misfit import Misfit, standard_normals
+from benchmarks.decisions.simplex import least
 from mixlab.arrays import Array
 
 TRUTHS = Path(__file__).with_name("truths.json")
@@ -34,7 +34,6 @@ SIMULATORS = {  # name: table, objective
     "40-single": ("40", "single"),
     "40-mean": ("40", "mean"),
 }
-STARTS, TRIED, STEP = 16, 8192, 1e-5  # of the search for the optimum
 
 
 @dataclass(frozen=True)
@@ -114,26 +113,8 @@ class Simulator:
         return float(self.regret(self.optimum(self.scales[-1])[0])[0])
 
     def optimum(self, scale: Scale) -> tuple[Array, float]:
-        """The least noiseless objective over the simplex: descents in sqrt(h) from the best of many tried mixtures."""
-        rng, K = np.random.default_rng(self.salt), len(self.domains)
-        spread = 10 ** rng.uniform(-1, 2, TRIED)[:, None]
-        gamma = rng.standard_gamma(spread * np.where(np.arange(TRIED)[:, None] % 2, self.prior * K, 1) / 2) + 1e-9
-        tried = np.vstack([self.prior, np.eye(K), gamma / gamma.sum(axis=1, keepdims=True)])
-        values = self.value(tried, scale)
-        starts = tried[_apart(tried, np.argsort(values), STARTS)]
-
-        def objective(z: Array) -> tuple[float, Array]:
-            rows = z + STEP * np.vstack([np.zeros(K), np.eye(K)])
-            values = self.value(rows**2 / (rows**2).sum(axis=1, keepdims=True), scale)
-            return float(values[0]), (values[1:] - values[0]) / STEP
-
-        options = {"maxiter": 200, "ftol": 1e-10}
-        found = [
-            minimize(objective, np.sqrt(0.98 * h + 0.02 / K), jac=True, method="L-BFGS-B", bounds=[(0, 2)] * K, options=options)
-            for h in starts
-        ]
-        z = min(found, key=lambda end: float(end.fun)).x
-        h = z**2 / (z**2).sum()
+        """The mixture of least noiseless objective over the simplex, and its value."""
+        h = least(lambda rows: self.value(rows, scale), self.prior, np.random.default_rng(self.salt))
         return h, float(self.value(h, scale)[0])
 
     def _at(self, mixtures: Array, scale: Scale, targets: NDArray[np.int_]) -> Array:
@@ -192,24 +173,19 @@ def _terms(targets: NDArray[np.int_], length: int, J: int) -> NDArray[np.int_]:
     return np.concatenate([targets + J * term for term in range(length // J)])
 
 
-def _apart(tried: Array, order: NDArray[np.int_], count: int) -> list[int]:
-    """The best mixtures that lie apart from each other, so that descents do not all begin in one valley."""
-    kept: list[int] = []
-    for i in order[:512]:
-        if all(np.abs(tried[i] - tried[k]).sum() > 0.2 for k in kept):
-            kept.append(int(i))
-        if len(kept) == count:
-            break
-    return kept
-
-
 def _grown(
-    theta: dict[str, Array], sizes: dict[str, Array], prior: Array, J: int, K: int, wanted: int, rng: np.random.Generator
+    theta: dict[str, Array],
+    sizes: dict[str, Array],
+    prior: Array,
+    J: int,
+    K: int,
+    wanted: int,
+    rng: np.random.Generator,
 ) -> tuple[dict[str, Array], dict[str, Array], Array]:
     """K domains and `wanted` targets that are drawn like the fitted ones.
 
-    Each is made after one of the fitted, with half of the fitted parameters' spread over domains added, so that there are
-    families of kindred domains; a domain's own worth to its target is kept to a random degree.
+    Each is made after one of the fitted, with half of the fitted parameters' spread over domains added, so that there
+    are families of kindred domains; a domain's own worth to its target is kept to a random degree.
     """
     from_domain = np.concatenate([rng.permutation(len(prior)) for _ in range(3)])[:K]
     from_target = np.concatenate([rng.permutation(J) for _ in range(2)])[:wanted]
