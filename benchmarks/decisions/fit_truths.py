@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from benchmarks.decisions.forms import FORMS, TERMS
@@ -55,21 +56,21 @@ class Table:
     n: Array
     d: Array
     loss: Array
-    scale: Array
-    mixture: Array
+    scale: NDArray[np.int_]
+    mixture: NDArray[np.int_]
     params: float
     tokens: float
     target: tuple[float, float]
     prior: Array
     noise: Array | None = None
 
-    def rows(self, kept: Array) -> Table:
+    def rows(self, kept: NDArray[np.bool_]) -> Table:
         parts = {name: getattr(self, name)[kept] for name in ("h", "n", "d", "loss", "scale", "mixture")}
         return Table(**{**self.__dict__, **parts})
 
 
 def table_of(frame: pd.DataFrame, size: str, losses: list[str], zero: tuple[float, float], **more: Any) -> Table:
-    mixes = [name for name in frame if name.startswith("mix.")]
+    mixes = [str(name) for name in frame if str(name).startswith("mix.")]
     h = frame[mixes].to_numpy(float)
     h = h / h.sum(axis=1, keepdims=True)
     scale = frame.groupby([size, "tokens"]).ngroup().to_numpy()
@@ -82,9 +83,10 @@ def table_of(frame: pd.DataFrame, size: str, losses: list[str], zero: tuple[floa
 
 def regmix(folder: Path) -> Table:
     frame = pd.read_csv(folder / "regmix.csv")
-    losses = [name for name in frame if name.startswith("loss.")]
-    prior = frame.loc[frame["split"] == "train", [name for name in frame if name.startswith("mix.")]].mean(axis=0)
-    return table_of(frame, "params", losses, (1e6, 1e9), target=(1000, 25), prior=prior.to_numpy())
+    losses = [str(name) for name in frame if str(name).startswith("loss.")]
+    training = frame[frame["split"] == "train"]
+    prior = training[[name for name in training if str(name).startswith("mix.")]].to_numpy(float).mean(axis=0)
+    return table_of(frame, "params", losses, (1e6, 1e9), target=(1000, 25), prior=prior)
 
 
 def mixing_laws(folder: Path, name: str, targets: list[str], steps: tuple[int, ...], prior: Array) -> Table:
@@ -245,7 +247,7 @@ def measure(table: Table) -> dict[str, Any]:
     """Every form fitted, and the sizes of what it leaves."""
     c = table.n + table.d
     counts = np.bincount(table.scale)
-    many = sorted(np.flatnonzero(counts >= 20), key=lambda s: float(c[table.scale == s][0]))
+    many = sorted((int(s) for s in np.flatnonzero(counts >= 20)), key=lambda s: float(c[table.scale == s][0]))
     at = np.array([c[table.scale == s][0] for s in many])
     zero = many[int(np.argmin(np.abs(at)))]
     whole = (table.scale == zero) & np.isfinite(table.loss).all(axis=1)

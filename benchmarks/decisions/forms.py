@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from scipy.special import expit
 
 from mixlab.arrays import Array
 
@@ -40,10 +41,10 @@ def exponentials(theta: Theta, h: Array, n: float, d: float) -> Array:
 
 
 def link(theta: Theta, h: Array, n: float, d: float) -> Array:
-    """E_j + shrink_j A_j / (1 + exp(-z)), z = a_j - t_j . s + (u_j . s)^2 - (v_j . s)^2, s = h^(1/3)."""
+    """E_j + shrink_j A_j sigmoid(z), z = a_j - t_j . s + (u_j . s)^2 - (v_j . s)^2, s = h^(1/3)."""
     s = np.cbrt(h)
     z = theta["a"] - s @ (theta["t"] * moved(theta, n, d)) + (s @ theta["u"]) ** 2 - (s @ theta["v"]) ** 2
-    return np.asarray(np.exp(theta["e"]) + shrink(theta, n, d) * np.exp(theta["A"]) / (1 + np.exp(-z)))
+    return np.asarray(np.exp(theta["e"]) + shrink(theta, n, d) * np.exp(theta["A"]) * expit(z))
 
 
 def substitutes(theta: Theta, h: Array, n: float, d: float) -> Array:

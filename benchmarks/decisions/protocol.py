@@ -14,7 +14,8 @@ from mixlab.arrays import Array
 class Strategy(Protocol):
     """A way to choose mixtures. `name` may end in `/16`: the same method on the smallest proxies."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def run(self, simulator: Simulator, budgets: Sequence[float], seed: int) -> dict[float, Array]:
         """By budget, in runs of N0, the mixture (K,) that it would recommend for the target when that much is spent."""

@@ -126,7 +126,9 @@ class Optuna:
         scale, K = scale_of(self.name, simulator), len(simulator.domains)
         counts = [min(self.most, affordable(simulator, scale, budget)) for budget in budgets]
         study = optuna.create_study(sampler=self.sampler(seed))
-        space = {f"x{i}": optuna.distributions.FloatDistribution(1e-6, 1 - 1e-6) for i in range(K)}
+        space: dict[str, optuna.distributions.BaseDistribution] = {
+            f"x{i}": optuna.distributions.FloatDistribution(1e-6, 1 - 1e-6) for i in range(K)
+        }
         for mixture in (simulator.prior, np.full(K, 1 / K)):
             study.enqueue_trial({f"x{i}": float(np.exp(-2 * h)) for i, h in enumerate(mixture)})
         mixtures, values = np.empty((0, K)), np.empty(0)

@@ -1,12 +1,13 @@
 """Simulated truths, in which training a proxy is a function call, so that choosers of mixtures are compared by regret.
 
 A truth is a law of a form that none of ours has (`forms.py`), fitted to a published table, plus a draw of a smooth
-misfit of the size that the fit left there, plus noise per target and scale (`truths.json`, by `fit_truths.py`). The form
-goes with the seed, as do the draw and, where the name says so, the objective.
+misfit of the size that the fit left there, plus noise per target and scale (`truths.json`, by `fit_truths.py`). The
+form goes with the seed, as do the draw and, where the name says so, the objective.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -154,6 +155,13 @@ def make(name: str, seed: int) -> Simulator:
         name, form, tuple(domains), tuple(targets), _objective(kind, targets, rng), prior / prior.sum(), scales, target,
         theta, misfit, sizes, int(rng.integers(2**31)),
     )  # fmt: skip
+
+
+@cache
+def version() -> str:
+    """Eight digits over all that makes the truths: results of others are not theirs."""
+    made_by = [TRUTHS, *(TRUTHS.with_name(f"{name}.py") for name in ("simulators", "forms", "misfit"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in made_by)).hexdigest()[:8]
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -97,7 +99,7 @@ class Trees:
         params = {"learning_rate": RATE, "min_data_in_leaf": leaf, "seed": seed, "num_threads": 1, "verbosity": -1}
         data = lightgbm.Dataset(mixtures[kept], values[kept], params={"verbosity": -1})
         watched = [lightgbm.Dataset(mixtures[~kept], values[~kept], reference=data)] if not kept.all() else None
-        stop = [lightgbm.early_stopping(PATIENCE, verbose=False)] if watched else None
+        stop: list[Callable[..., Any]] = [lightgbm.early_stopping(PATIENCE, verbose=False)] if watched else []
         self._model = lightgbm.train(params, data, TREES, valid_sets=watched, callbacks=stop)
 
     def mean(self, mixtures: Array) -> Array:
