@@ -25,14 +25,20 @@ from scipy.optimize import least_squares
 from benchmarks.decisions.forms import FORMS, TERMS
 from benchmarks.decisions.simulators import TRUTHS
 from mixlab.arrays import Array
+from mixlab.files import write_atomic
 
-RIDGE = 0.005  # of a parameter one prior deviation away, in units of a row's squared residual
-MOVES = 0.015  # prior deviation of the exponents by which a domain's worth moves with scale; more, and corners run away
+# Of a parameter one prior deviation away, in units of a row's squared residual: by domains. A few dozen mixtures, none
+# near a corner, say little of the corners.
+RIDGE = {3: 0.02, 5: 0.02, 7: 0.02, 17: 0.005}
+BENDS = 0.3  # prior deviation of interactions
+# prior deviations of the exponents by which a domain's worth moves with scale: fitted over one factor of scale and used
+# over a larger, they decide the floors, and were set by them
+MOVES = {"exponentials": 0.004, "link": 0.007, "substitutes": 0.015}
 SHORTEST = 0.5  # correlation length in sqrt(h); what a few dozen mixtures say below it is noise
 LENGTHS, NUGGETS = (0.3, 0.5, 0.8, 1.2, 2.0), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 # The share of the misfit's variance that changes between scales, and over how much of the way from N0 to the target.
 # Set so that floors come to what was measured on others' simulators; `measure` prints what the tables say of it.
-MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.3}
+MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.5}
 SPAN, COMMON = 0.6, 0.2
 
 
@@ -73,11 +79,11 @@ def table_of(frame: pd.DataFrame, size: str, losses: list[str], zero: tuple[floa
     mixes = [str(name) for name in frame if str(name).startswith("mix.")]
     h = frame[mixes].to_numpy(float)
     h = h / h.sum(axis=1, keepdims=True)
-    scale = frame.groupby([size, "tokens"]).ngroup().to_numpy()
+    scale = np.asarray(frame.groupby([size, "tokens"]).ngroup(), dtype=np.int_)
     return Table(
         [name[4:] for name in mixes], [name[5:] for name in losses], h, np.log(frame[size].to_numpy(float) / zero[0]),
         np.log(frame["tokens"].to_numpy(float) / zero[1]), frame[losses].to_numpy(float), scale,
-        frame.groupby(mixes).ngroup().to_numpy(), *zero, **more,
+        np.asarray(frame.groupby(mixes).ngroup(), dtype=np.int_), *zero, **more,
     )  # fmt: skip
 
 
@@ -133,8 +139,8 @@ def prior_of(form: str, table: Table, j: int) -> dict[str, tuple[Array, Array]]:
 
     prior = {
         "e": near(np.log(low), 0.2, 1), "alpha": near(np.log(0.12), 0.7, 1), "beta": near(np.log(0.15), 0.7, 1),
-        "gamma": near(0, MOVES, K, 1), "delta": near(0, MOVES, K, 1),
-        "t": near(0, 1.5, K, terms), "u": near(0, 0.7, K, terms), "v": near(0, 0.7, K, terms),
+        "gamma": near(0, MOVES[form], K, 1), "delta": near(0, MOVES[form], K, 1),
+        "t": near(0, 1.5, K, terms), "u": near(0, BENDS, K, terms), "v": near(0, BENDS, K, terms),
     }  # fmt: skip
     if form == "exponentials":
         prior["a"] = near(np.log(reducible / TERMS), 1, terms)
@@ -177,7 +183,7 @@ def fit_target(form: str, table: Table, j: int, starts: int) -> dict[str, Array]
     weight = 1 / counts[rows.scale]
     by = np.sqrt(weight * len(weight) / weight.sum()) / spread(table)[rows.scale, j]
     scales = [rows.scale == s for s in np.unique(rows.scale)]
-    prior = prior_of(form, table, j)
+    prior, ridge = prior_of(form, table, j), RIDGE[len(table.domains)]
     size = sum(centre.size for centre, _ in prior.values())
 
     def residual(z: Array) -> Array:
@@ -186,7 +192,7 @@ def fit_target(form: str, table: Table, j: int, starts: int) -> dict[str, Array]
         for at in scales:
             predicted = FORMS[form](theta, rows.h[at], float(rows.n[at][0]), float(rows.d[at][0]))
             out[:, at] = ((predicted - rows.loss[at, j : j + 1]) * by[at, None]).T
-        return np.hstack([out, np.sqrt(RIDGE) * z])
+        return np.hstack([out, np.sqrt(ridge) * z])
 
     def jacobian(z: Array) -> Array:
         return np.asarray((residual(z + 1e-5 * np.eye(size)) - residual(z[None])).T / 1e-5)
@@ -307,6 +313,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", type=Path)
     parser.add_argument("--only", nargs="*", help="these tables; the others stay as they are")
+    parser.add_argument("--out", type=Path, default=TRUTHS)
     options = parser.parse_args()
     stored = json.loads(TRUTHS.read_text()) if options.only else {}
     for name, table in tables(options.tables).items():
@@ -318,7 +325,7 @@ def main() -> None:
             "params": table.params, "tokens": table.tokens, "target": table.target, "moving": MOVING[name],
             "forms": measure(table),
         }  # fmt: skip
-        TRUTHS.write_text(json.dumps(stored) + "\n")
+    write_atomic(options.out, (json.dumps(stored) + "\n").encode())
 
 
 if __name__ == "__main__":

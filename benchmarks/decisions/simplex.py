@@ -56,7 +56,8 @@ def least(
 
     def objective(z: Array) -> tuple[float, Array]:
         moved = z + STEP * np.vstack([np.zeros(K), np.eye(K)])
-        values = value(moved**2 / (moved**2).sum(axis=1, keepdims=True))
+        squares = moved**2 + 1e-15  # a line search may try zeros
+        values = value(squares / squares.sum(axis=1, keepdims=True))
         return float(values[0]), (values[1:] - values[0]) / STEP
 
     found = [

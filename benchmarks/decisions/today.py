@@ -22,9 +22,9 @@ from mixlab.search.question import Question
 from mixlab.search.recommend import recommend
 from sweeps.designs import draw_mixtures
 
-SIZES, BUDGETS = (1.0, 0.5), (1.0, 0.5, 0.25)  # of the scale's N and C: every mixture at each
+SIZES, BUDGETS = (1.0, 0.5, 0.25), (1.0, 0.5, 0.25)  # of the scale's N and C: a mixture at all budgets of two sizes
 DECAY = 0.2  # what a branch of a trunk costs, of its tokens
-COST = len(SIZES) * (BUDGETS[0] + DECAY * sum(BUDGETS[1:]))  # of a mixture, in runs of the scale
+COST = 2 * (BUDGETS[0] + DECAY * sum(BUDGETS[1:]))  # of a mixture, in runs of the scale
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,21 @@ class Today:
         prior = Mixture.from_array(simulator.domains, simulator.prior)
         drawn = draw_mixtures(space, prior, count, kind="dirichlet", seed=seed, tokens=scale.tokens)
         mixtures = np.array([mixture.array(simulator.domains) for mixture in drawn])
-        frames = []
-        for size in SIZES:
+        frames, lowest = [], (np.inf, mixtures[0])
+        for turn, size in enumerate(SIZES):
+            here = np.arange(count) % len(SIZES) != turn
+            here[:2] = True  # the prior and the uniform mixture: at all sizes
             for budget in BUDGETS:
                 at = Scale(scale.params * size, scale.tokens * budget / size)
-                losses = train(simulator, mixtures, at, seed)[1]
-                columns = {f"mix.{name}": column for name, column in zip(simulator.domains, mixtures.T, strict=True)}
+                values, losses = train(simulator, mixtures[here], at, seed)
+                if at == scale:
+                    lowest = float(values.min()), mixtures[here][np.argmin(values)]
+                columns = {
+                    f"mix.{name}": column for name, column in zip(simulator.domains, mixtures[here].T, strict=True)
+                }
                 columns |= {"params": at.params, "tokens": at.tokens, "flops": at.flops}
                 columns |= {f"loss.{name}": losses[name] for name in simulator.objective}
-                frames.append(pd.DataFrame({"run_id": [f"{i}-{size}" for i in range(count)], **columns}))
+                frames.append(pd.DataFrame({"run_id": [f"{i}-{size}" for i in np.flatnonzero(here)], **columns}))
         runs = Runs.from_frame(pd.concat(frames, ignore_index=True))
         target = simulator.target
         question = Question(target.flops, SixND(), space, target.params, target.tokens, prior=prior)
@@ -63,6 +69,6 @@ class Today:
                 warnings.simplefilter("ignore")
                 surface = fit_surface(runs, simulator.objective, bootstrap=0, seed=seed)
                 answer = recommend(surface, question, compare=False, draws=0, seed=seed)
-        except MixlabError:  # refused: what somebody has who gets no answer
-            return np.asarray(mixtures[np.argmin(train(simulator, mixtures, scale, seed)[0])])
+        except MixlabError:  # refused: then somebody takes the best that was seen at the largest size
+            return np.asarray(lowest[1])
         return Mixture(answer.mixture).array(simulator.domains)
