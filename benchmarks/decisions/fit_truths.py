@@ -38,7 +38,7 @@ SHORTEST = 0.5  # correlation length in sqrt(h); what a few dozen mixtures say b
 LENGTHS, NUGGETS = (0.3, 0.5, 0.8, 1.2, 2.0), (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 # The share of the misfit's variance that changes between scales, and over how much of the way from N0 to the target.
 # Set so that floors come to what was measured on others' simulators; `measure` prints what the tables say of it.
-MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.5}
+MOVING = {"3": 0.3, "5": 0.3, "7": 0.3, "17": 0.7}
 SPAN, COMMON = 0.6, 0.2
 
 
@@ -142,11 +142,13 @@ def prior_of(form: str, table: Table, j: int) -> dict[str, tuple[Array, Array]]:
         "gamma": near(0, MOVES[form], K, 1), "delta": near(0, MOVES[form], K, 1),
         "t": near(0, 1.5, K, terms), "u": near(0, BENDS, K, terms), "v": near(0, BENDS, K, terms),
     }  # fmt: skip
-    if form == "exponentials":
+    if form == "exponentials":  # text of any kind teaches something, hence centres above 0
         prior["a"] = near(np.log(reducible / TERMS), 1, terms)
-        prior["t"] = np.zeros((K, terms)), np.tile([1.5, 4.0], (K, 1))
+        prior["t"] = np.tile([0.5, 1.0], (K, 1)), np.tile([1.0, 3.0], (K, 1))
     elif form == "link":
-        prior["a"], prior["A"] = near(0.5, 1, 1), near(np.log(2 * reducible), 0.5, 1)
+        # held: a large A with a low a is an exponential without the saturation, which ran away at the corners
+        prior["a"], prior["A"] = near(0.5, 0.5, 1), near(np.log(1.5 * reducible), 0.2, 1)
+        prior["t"] = near(0.7, 1, K, 1)
     else:
         prior["A"], prior["beta"] = near(np.log(reducible), 0.7, 1), near(np.log(0.3), 0.7, 1)
         prior["t"], prior["u"] = near(-2, 2, K, 1), near(-1, 2, K, 1)

@@ -192,7 +192,7 @@ def _grown(
 ) -> tuple[dict[str, Array], dict[str, Array], Array]:
     """K domains and `wanted` targets that are drawn like the fitted ones.
 
-    Each is made after one of the fitted, with half of the fitted parameters' spread over domains added, so that there
+    Each is made after one of the fitted, with a quarter of the fitted parameters' spread over domains added, so that there
     are families of kindred domains; a domain's own worth to its target is kept to a random degree.
     """
     from_domain = np.concatenate([rng.permutation(len(prior)) for _ in range(3)])[:K]
@@ -204,7 +204,7 @@ def _grown(
             centre, spread = columns.mean(axis=0), columns.std(axis=0)
             kept = rng.uniform(0.5, 1, (K, 1))
             grown[name] = centre + kept * (columns[from_domain] - centre)
-            grown[name] = grown[name] + 0.5 * spread * rng.standard_normal(grown[name].shape)
+            grown[name] = grown[name] + 0.25 * spread * rng.standard_normal(grown[name].shape)
         else:
             grown[name] = value[_terms(from_target, len(value), J)]
     sizes = {name: value[from_target] if value.ndim else value for name, value in sizes.items()}
