@@ -192,8 +192,8 @@ def _grown(
 ) -> tuple[dict[str, Array], dict[str, Array], Array]:
     """K domains and `wanted` targets that are drawn like the fitted ones.
 
-    Each is made after one of the fitted, with a quarter of the fitted parameters' spread over domains added, so that there
-    are families of kindred domains; a domain's own worth to its target is kept to a random degree.
+    Each is made after one of the fitted, with a quarter of the fitted parameters' spread over domains added, so that
+    there are families of kindred domains; a domain's own worth to its target is kept to a random degree.
     """
     from_domain = np.concatenate([rng.permutation(len(prior)) for _ in range(3)])[:K]
     from_target = np.concatenate([rng.permutation(J) for _ in range(2)])[:wanted]
