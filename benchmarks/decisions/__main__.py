@@ -1,6 +1,6 @@
 """Regret at the target against proxy FLOPs: strategies that choose mixtures, on simulated truths.
 
-    python -m benchmarks.decisions [--all] [--seeds 6] [--budgets 16 64] [--simulators ...] [--strategies ...]
+    python -m benchmarks.decisions [--all] [--seeds 4] [--budgets 16 64] [--simulators ...] [--strategies ...]
 
 Every strategy meets the same truths and seeds. What is finished is appended to results.csv in --out and not run again;
 then medians with quartiles, paired comparisons and the curves are made from all of it. --all is every simulator, every
@@ -32,7 +32,7 @@ TOO_SLOW = ("optuna-gp", "optuna-gp/16", "mixlab-today/16")  # for the short for
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="every simulator, strategy and budget")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--budgets", type=float, nargs="+")
     parser.add_argument("--simulators", nargs="+", choices=SIMULATORS)
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES)
@@ -60,7 +60,9 @@ def main() -> None:
         & frame["strategy"].isin(strategies)
         & frame["budget"].isin(budgets)
         & (frame["seed"] < options.seeds)
-    ]
+    ].sort_values(  # workers finish in any order
+        ["simulator", "strategy"], key=lambda column: column.map([*SIMULATORS, *STRATEGIES].index), kind="stable"
+    )
     print(regrets(frame), paired(frame, options.paired), slow(frame), sep="\n")
     draw(frame, options.out / "curves.png")
     print(f"curves: {options.out / 'curves.png'}")
