@@ -11,6 +11,7 @@ from benchmarks.decisions.tables import merged
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator
 
 COLUMNS, WIDTH, HEIGHT = 3, 9.0, 2.6  # inches: of the page, and of a row of panels
 OURS = "#c1272d"
@@ -35,7 +36,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     rows = -(-len(simulators) // COLUMNS)
     columns = min(COLUMNS, len(simulators))
     size = (WIDTH * columns / COLUMNS if columns > 1 else 5, HEIGHT * rows + 0.7)
-    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, layout="constrained")
+    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for panel, simulator in zip(panels.flat, simulators, strict=False):
         here = best[best["simulator"] == simulator]
         truths = here.drop_duplicates("seed")
@@ -54,12 +55,16 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         panel.set(xscale="log", yscale="log", title=simulator)
         panel.set_xticks(budgets := sorted(here["budget"].unique()), [f"{budget:g}" for budget in budgets])
         panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        panel.tick_params(labelsize=8)
         panel.grid(alpha=0.2)
     for panel in list(panels.flat)[len(simulators) :]:
         panel.set_visible(False)
     for panel in panels[:, 0]:
         panel.set_ylabel("regret, nats")
-    figure.supxlabel("proxy FLOPs, in runs of N0", fontsize=10)
+    for panel in list(panels.flat)[max(0, len(simulators) - columns) : len(simulators)]:  # the lowest of each column
+        panel.set_xlabel("proxy FLOPs, in runs of N0")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, fontsize=8)
     figure.savefig(path, dpi=160)
