@@ -23,6 +23,7 @@ from benchmarks.decisions.simplex import least
 from mixlab.arrays import Array
 
 TRUTHS = Path(__file__).with_name("truths.json")
+LEAST, SOFT, MOST_LINEAR, MOST = 0.3, 0.07, 8.0, 11.0  # nats, see `bounded`
 SIMULATORS = {  # name: table, objective
     "3-mean": ("3", "mean"),
     "5-mean": ("5", "mean"),
@@ -86,7 +87,7 @@ class Simulator:
         if seeds is not None:
             salt = np.array([self.salt, round(scale.params), round(scale.tokens)]).astype(np.uint64)
             normals = standard_normals(mixtures, np.broadcast_to(seeds, len(mixtures)), salt, len(everything))
-            loss = loss + normals * self.noise(scale)
+            loss = np.maximum(loss + normals * self.noise(scale), LEAST / 2)
         return dict(zip(self.targets, loss.T, strict=True))
 
     def value(self, mixtures: Array, scale: Scale) -> Array:
@@ -127,7 +128,7 @@ class Simulator:
         loss = FORMS[self.form](theta, mixtures, float(n), float(d))
         u = c / np.log(self.target.flops / zero.flops)
         size = self.sizes["misfit"] * np.exp(-self.sizes["misfit_fall"] * c)
-        return np.asarray(loss + self.misfit.of(targets).at(mixtures, u) * size[targets])
+        return bounded(loss + self.misfit.of(targets).at(mixtures, u) * size[targets])
 
 
 def make(name: str, seed: int) -> Simulator:
@@ -155,6 +156,16 @@ def make(name: str, seed: int) -> Simulator:
         name, form, tuple(domains), tuple(targets), _objective(kind, targets, rng), prior / prior.sum(), scales, target,
         theta, misfit, sizes, int(rng.integers(2**31)),
     )  # fmt: skip
+
+
+def bounded(loss: Array) -> Array:
+    """Losses as they are between 1 and 8 nats and smoothly held outside, where forms are far from all that was fitted.
+
+    No model is worse than guessing, log V or about 11 nats, and none comes to 0.
+    """
+    high = MOST_LINEAR + (MOST - MOST_LINEAR) * np.tanh((loss - MOST_LINEAR) / (MOST - MOST_LINEAR))
+    low = LEAST + SOFT * np.logaddexp(0, (loss - LEAST) / SOFT)
+    return np.where(loss > MOST_LINEAR, high, low)
 
 
 @cache
