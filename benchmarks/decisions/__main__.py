@@ -22,7 +22,7 @@ from benchmarks.decisions.curves import draw
 from benchmarks.decisions.registry import STRATEGIES
 from benchmarks.decisions.simulators import SIMULATORS, version
 from benchmarks.decisions.tables import paired, regrets, slow
-from benchmarks.decisions.work import done, run
+from benchmarks.decisions.work import done, forget, run
 
 SHORT_SIMULATORS = ("5-mean", "17-single", "17-mean")
 SHORT_BUDGETS, BUDGETS = (16.0, 64.0), (16.0, 32.0, 64.0, 128.0)
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+")
     parser.add_argument("--simulators", nargs="+", choices=SIMULATORS)
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES)
+    parser.add_argument("--again", nargs="+", default=[], choices=STRATEGIES, help="forget what these came to")
     parser.add_argument("--paired", nargs="+", default=["mixlab", "mixlab-today"], help="whom to compare, seed by seed")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/decisions"))
@@ -45,6 +46,8 @@ def main() -> None:
     budgets = tuple(options.budgets or (BUDGETS if options.all else SHORT_BUDGETS))
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.csv"
+    if options.again and results.exists():
+        forget(options.again, results)
 
     jobs = [
         (simulator, seed, strategy, budgets)

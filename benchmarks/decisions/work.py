@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,6 +56,12 @@ def work(job: Job) -> list[dict[str, object]]:
 def truth(name: str, seed: int) -> Simulator:
     """A truth whose optimum is searched once per process."""
     return make(name, seed)
+
+
+def forget(strategies: Sequence[str], results: Path) -> None:
+    """Take the rows of strategies out of the file."""
+    frame = pd.read_csv(results)
+    frame[~frame["strategy"].isin(strategies)].to_csv(results, index=False)
 
 
 def done(job: Job, results: Path) -> bool:
