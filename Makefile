@@ -7,7 +7,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: quickstart test test-slow lint check bench-training bench-cuda bench-laws bench-prepare bench-classify clean
+.PHONY: quickstart test test-slow lint check bench-training bench-cuda bench-laws bench-prepare bench-classify bench-decisions clean
 
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
@@ -44,6 +44,9 @@ bench-prepare: $(DEV_STAMP)  ## cleaning beside a plain loop: make bench-prepare
 
 bench-classify: $(DEV_STAMP)  ## topics beside scikit-learn's tuned classifier: make bench-classify CORPORA=folder
 	$(BIN)/python benchmarks/classify.py $(CORPORA) $(ARGS)
+
+bench-decisions: $(DEV_STAMP)  ## regret per proxy FLOP on simulated truths; ARGS="--seeds 20 --all" for the whole
+	$(BIN)/python -m benchmarks.decisions $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Regret of mixture choosers per proxy FLOP, on simulated truths: `python -m benchmarks.decisions`."""
