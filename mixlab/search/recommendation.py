@@ -99,10 +99,12 @@ class Recommendation(Shown):
             yield f"Held to: {in_words(self.held)}"
         if "gpu" in self.costs or "serving" in self.costs:
             yield cost_in_words(self.costs)
-        if self.decision:
-            yield decision_in_words(self.decision)
         if self.baselines:
             yield self._baseline_table()
+        if self.decision:
+            yield decision_in_words(self.decision)
+            if self.decision["forecasts"]:
+                yield self._forecast_table()
 
     def _mix(self) -> str:
         """The mixture in words, the largest weight first."""
@@ -120,9 +122,7 @@ class Recommendation(Shown):
         return found
 
     def _baseline_table(self) -> RenderableType:
-        forecasts = self.decision.get("forecasts", {})
-        more = ("worse with", "by", "compute") if forecasts else ()
-        found = table("predicted beside the baselines", ("mixture", "loss", "90% interval", "parameters", *more))
+        found = table("predicted beside the baselines", ("mixture", "loss", "90% interval", "parameters"))
         rows = {"recommended": {"loss": self.loss, "params": self.params}, **self.baselines}
         for name, row in rows.items():
             loss = row["loss"]
@@ -131,7 +131,19 @@ class Recommendation(Shown):
                 f"{loss['mean']:.4f}",
                 f"{loss['low']:.4f} to {loss['high']:.4f}",
                 format_quantity(row["params"]),
-                *(_forecast(forecasts.get(name)) if forecasts else ()),
+            )
+        return found
+
+    def _forecast_table(self) -> RenderableType:
+        found = table("against the baselines", ("mixture", "worse with", "by, nats", "90% interval", "same loss at"))
+        for name, one in self.decision["forecasts"].items():
+            times = one["effective_compute"]
+            found.add_row(
+                name.replace("_", " "),
+                f"{one['probability']:.0%}",
+                f"{one['gain']:.4f}",
+                f"{one['low']:.4f} to {one['high']:.4f}",
+                "?" if times is None else f"{times:.2f} C",
             )
         return found
 
@@ -171,11 +183,3 @@ class Recommendation(Shown):
         """Draw the mixture with its intervals, beside the baselines."""
         axes: Axes = resolve("analysis.plots.face:plot_mixture")(self, ax)
         return axes
-
-
-def _forecast(one: Mapping[str, Any] | None) -> tuple[str, str, str]:
-    """A baseline's chance to be worse than the answer, by how much, and what budget it needs for the same loss."""
-    if one is None:
-        return "", "", ""
-    times = one["effective_compute"]
-    return f"{one['probability']:.0%}", f"{one['gain']:.4f}", "?" if times is None else f"{times:.2f}x"

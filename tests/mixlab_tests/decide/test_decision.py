@@ -1,0 +1,134 @@
+"""Decisions: the planted optimum is found, home is kept where the runs say nothing, and runs are worth what they tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixlab.arrays import Array
+from mixlab.constraints import parse_constraint
+from mixlab.decide.arms import Arms, gather, spread_out
+from mixlab.decide.belief import Belief
+from mixlab.decide.decision import decide
+from mixlab.decide.proposals import Offer, choose
+from mixlab.laws.forms.points import Observations
+from mixlab.mixture import Domain, Mixture, MixtureSpace
+
+NAMES = ("a", "b", "c", "d")
+BEST = np.array([0.5, 0.3, 0.2, 0.0])
+N, D = 1e6, 1e7
+SPACE = MixtureSpace(tuple(Domain(name) for name in NAMES))
+PRIOR = Mixture.from_array(NAMES, [0.25, 0.25, 0.25, 0.25])
+
+
+def loss(h: Array) -> Array:
+    """Least at BEST, with no kink there."""
+    return np.asarray(2 + 0.8 * ((np.sqrt(h) - np.sqrt(BEST)) ** 2).sum(axis=1))
+
+
+def belief_of(count: int, noise: float, seed: int = 0, flat: bool = False) -> tuple[Belief, Array]:
+    rng = np.random.default_rng(seed)
+    h = np.concatenate([[list(PRIOR.values())], rng.dirichlet(np.ones(4), count - 1)])
+    truth = np.full(count, 2.0) if flat else loss(h)
+    rows = Observations(
+        h, np.full(count, N), np.full(count, D), np.full(h.shape, np.inf), truth, NAMES, np.arange(count)
+    )
+    return Belief.of(rows, {"loss": truth + noise * rng.standard_normal(count)}, {"loss": 1.0}), h
+
+
+def arms_of(belief: Belief, known: Array, space: MixtureSpace = SPACE) -> Arms:
+    return gather(belief, space, N, D, known, [PRIOR])
+
+
+def test_the_planted_optimum_is_found_and_lies_in_the_set() -> None:
+    belief, known = belief_of(60, noise=0.005)
+    decision = decide(belief, arms_of(belief, known), 0, {"prior": PRIOR})
+    assert loss(decision.mixture[None])[0] - 2 < 0.004
+    assert np.all(decision.low <= BEST + 0.03)
+    assert np.all(decision.high >= BEST - 0.03)
+    forecast = decision.forecasts["prior"]
+    assert forecast.probability > 0.99
+    assert forecast.low <= loss(np.array([list(PRIOR.values())]))[0] - 2 <= forecast.high
+    assert not decision.at_home
+
+
+def test_runs_that_say_nothing_claim_nothing() -> None:
+    for seed in range(5):
+        belief, known = belief_of(25, noise=0.02, seed=seed, flat=True)
+        decision = decide(belief, arms_of(belief, known), 0, {"prior": PRIOR})
+        forecast = decision.forecasts["prior"]
+        assert forecast.gain < 0.03
+        assert decision.at_home or forecast.low <= 0
+        assert np.all(decision.high - decision.low > 0.1)
+
+
+def test_more_caution_never_goes_farther_from_home() -> None:
+    belief, known = belief_of(20, noise=0.05)
+    arms = arms_of(belief, known)
+    gains = [
+        decide(belief, arms, 0, {"prior": PRIOR}, caution=caution).forecasts["prior"] for caution in (0.5, 0.8, 0.95)
+    ]
+    lows = [one.low for one in gains]
+    assert lows == sorted(lows)
+
+
+def test_expected_regret_falls_with_runs() -> None:
+    found = []
+    for count in (12, 40, 160):
+        belief, known = belief_of(count, noise=0.01)
+        found.append(decide(belief, arms_of(belief, known), 0, {}).regret)
+    assert found[0] > found[1] > found[2]
+
+
+def test_a_pick_takes_off_what_telling_it_takes_off() -> None:
+    """The gain of the first pick is the fall of the weighted variance when the run is really made."""
+    belief, known = belief_of(30, noise=0.01)
+    arms = arms_of(belief, known)
+    pick = choose(belief, arms, [Offer(N, D, 1.0)], 1.0, 1)[0]
+    process = belief.processes["loss"]
+
+    def doubt(rows: Array) -> float:
+        told = belief.points(rows, N, D)
+        covariance = belief.sight(belief.points(arms.mixtures, N, D)).covariance[0]
+        if len(rows):
+            joint = belief.sight(belief.points(np.concatenate([arms.mixtures, rows]), N, D)).covariance[0]
+            count = len(arms.mixtures)
+            across = joint[:count, count:]
+            covariance = (
+                joint[:count, :count]
+                - across @ np.linalg.inv(joint[count:, count:] + np.diag(process.noise(told))) @ across.T
+            )
+        steep = belief.sight(belief.points(arms.mixtures, N, D)).steepness[0]
+        scaled = covariance * np.outer(steep, steep)
+        lead = arms.leader
+        return float(arms.chance @ (np.diag(scaled) + scaled[lead, lead] - 2 * scaled[:, lead]))
+
+    fallen = doubt(np.zeros((0, 4))) - doubt(arms.mixtures[[pick.arm]])
+    assert fallen == pytest.approx(pick.gain, rel=1e-4)
+
+
+def test_a_batch_keeps_to_its_budget_and_cheap_runs_win_where_they_tell_as_much() -> None:
+    belief, known = belief_of(30, noise=0.01)
+    arms = arms_of(belief, known)
+    picks = choose(belief, arms, [Offer(N, D, 1.0), Offer(N, D, 0.1)], 1.0, 20)
+    assert sum((1.0, 0.1)[pick.offer] for pick in picks) <= 1.0
+    assert {pick.offer for pick in picks} == {1}
+    assert choose(belief, arms, [Offer(N, D, 2.0)], 1.0, 5) == []
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), share=st.floats(0.2, 0.6))
+def test_arms_and_answers_keep_bounds_and_constraints(seed: int, share: float) -> None:
+    space = MixtureSpace(SPACE.domains, {"d": 0.05}, {"a": 0.4}, constraints=(parse_constraint(f"b + c <= {share}"),))
+    belief, known = belief_of(20, noise=0.02, seed=seed)
+    arms = arms_of(belief, known, space)
+    decision = decide(belief, arms, 0, {}, seed=seed)
+    for h in (*arms.mixtures, decision.mixture, *decision.alike):
+        assert space.contains(Mixture.from_array(NAMES, h), tolerance=1e-6)
+
+
+def test_points_that_are_shown_lie_apart() -> None:
+    points = np.array([[0.0], [0.1], [1.0], [0.9], [0.5]])
+    assert list(spread_out(points, 0, 3)) == [0, 2, 4]
