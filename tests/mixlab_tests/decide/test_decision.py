@@ -1,4 +1,4 @@
-"""Decisions: the planted optimum is found, home is kept where the runs say nothing, and runs are worth what they tell."""
+"""Decisions: the planted optimum is found, noise claims nothing, and a pick is worth what its run will tell."""
 
 from __future__ import annotations
 
