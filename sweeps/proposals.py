@@ -27,11 +27,12 @@ from mixlab.units import format_flops
 from sweeps.designs import anchors, draw_mixtures, is_new
 from sweeps.optuna_view import OptunaView
 from sweeps.plan import Plan, design_specs, rotation
-from sweeps.rounds import Ask, Round, decided_rounds, read_round
+from sweeps.rounds import SHOWN, Ask, Round, decided_rounds, read_round
 
 DRAWS_PER_PROPOSAL = 4  # bootstrap draws of the law: many have their optimum where another has it
 LEAST_ROUNDS = 3  # later rounds before a sweep may stop
 SETTLED_ROUNDS = 2  # rounds in a row whose expected regret is below the noise
+LARGE = 0.25  # least share of a sweep's FLOPs for its largest budget, which says most of how rankings change with scale
 SHORTER = 4  # times as many runs as `proposals`, where they are as much shorter
 
 
@@ -106,12 +107,12 @@ def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, pla
     arms = gather(belief, space, params, tokens, rows.mixture, [plan.prior], seed)
     decision = decide(belief, arms, arms.named[0], {}, seed=seed)
     found = Round((), None, spent, decision.regret, decision.noise)
-    before = decided_rounds(folder)[: number - 1]
+    before = [one for earlier, one in decided_rounds(folder) if earlier < number]
     in_a_row = [*before, found][-SETTLED_ROUNDS:]
-    if number >= LEAST_ROUNDS and len(in_a_row) == SETTLED_ROUNDS and all(one.settled for one in in_a_row):
+    if number > LEAST_ROUNDS and len(in_a_row) == SETTLED_ROUNDS and all(one.settled for one in in_a_row):
         reason = (
             f"stopped before round {number}: the answer is expected to lose {decision.regret:.4f} nats to the best, "
-            f"{SETTLED_ROUNDS} rounds in a row less than the noise of one run, {decision.noise:.4f}"
+            f"{SETTLED_ROUNDS} rounds in a row less than {SHOWN:g} of the noise of one run, {decision.noise:.4f}"
         )
         return Round((), reason, spent, decision.regret, decision.noise)
     left = sweep.flops - spent if sweep.flops is not None else float("inf")
@@ -158,6 +159,10 @@ def _asks(
     if plan.cost(turn, whole) <= room and sweep.proposals > 1:
         add(answer, turn, whole)
         room -= plan.cost(turn, whole)
+    longest = {shape.params: counts[-1] for shape, counts in zip(plan.shapes, plan.tokens, strict=True)}
+    large = sum(spec.flops for spec in planned if spec.tokens[-1] == longest[spec.shape.params])
+    if large < LARGE * sum(spec.flops for spec in planned):
+        offers = [one for one in offers if one[1] == len(plan.tokens[one[0]])]
     for pick in choose(belief, arms, [offer for *_, offer in offers], room, SHORTER * sweep.proposals):
         size, budgets, _ = offers[pick.offer]
         add(arms.mixtures[pick.arm], size, budgets)

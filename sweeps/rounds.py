@@ -12,6 +12,8 @@ from mixlab.files import read_json, write_json
 from mixlab.mixture import Mixture
 from mixlab.study.folder import StudyFolder
 
+SHOWN = 0.5  # of the noise of one run: what a handful of seeds can tell from 0
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -50,8 +52,8 @@ class Round:
 
     @property
     def settled(self) -> bool:
-        """Whether the answer was expected to lose less than what noise can show."""
-        return self.regret is not None and self.noise is not None and self.regret <= self.noise
+        """Whether the answer was expected to lose less than noise can show."""
+        return self.regret is not None and self.noise is not None and self.regret <= SHOWN * self.noise
 
     def write(self, path: Path) -> None:
         """Keep it."""
@@ -79,13 +81,13 @@ def _ask(data: dict[str, Any]) -> Ask:
     return Ask(Mixture(data["mixture"]), int(data["size"]), int(data["budgets"]), int(data["replicate"]))
 
 
-def decided_rounds(folder: StudyFolder) -> Sequence[Round]:
-    """The later rounds that were decided, in order, those of mixtures alone left out."""
-    found: list[Round] = []
+def decided_rounds(folder: StudyFolder) -> Sequence[tuple[int, Round]]:
+    """The later rounds that were decided, with their numbers; those of mixtures alone are left out."""
+    found: list[tuple[int, Round]] = []
     number = 1
     while folder.round_file(number).exists():
         one = read_round(folder.round_file(number))
         if isinstance(one, Round):
-            found.append(one)
+            found.append((number, one))
         number += 1
     return found

@@ -20,6 +20,7 @@ from sweeps.executors.registry import make_executor
 from sweeps.ledger import read_ledger
 from sweeps.plan import Plan, evaluation_flops, open_plan
 from sweeps.proposals import first_specs
+from sweeps.rounds import decided_rounds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,7 +39,9 @@ class SweepStatus(Shown):
         workers: jobs at a time.
         device, engine, precision, compile: what a worker trains with.
         seconds_left: for training and evaluation, from a short measurement of each size with all workers.
-        later_rounds: how many rounds come after the first.
+        later_rounds: how many rounds come after the first at most.
+        rounds: those that were decided: number, runs, FLOPs before it, the expected regret of the answer then and the
+            noise of one run, nats (None where nobody worked them out), and why the sweep stopped there, if it did.
         failures: run id and error of each failed run.
         warnings: in words.
         plan: the study's facts; not in the JSON.
@@ -60,6 +63,7 @@ class SweepStatus(Shown):
     compile: bool
     seconds_left: float
     later_rounds: int
+    rounds: list[dict[str, Any]]
     failures: list[dict[str, str | None]]
     warnings: list[str]
     plan: Plan
@@ -107,8 +111,19 @@ class SweepStatus(Shown):
             yield cost_in_words(self.costs)
         if self.left:
             yield f"{format_quantity(self.checkpoint_bytes)}B of disk for their trunks and models"
-        if self.later_rounds:
-            yield f"{self.later_rounds} later round(s) of {config.sweep.proposals} mixtures come on top"
+        if self.rounds:
+            rounds = table("rounds", ("round", "runs", "FLOPs before", "expected regret", "noise of a run"))
+            for one in self.rounds:
+                numbers = [f"{one[name]:.4f}" if one[name] is not None else "" for name in ("regret", "noise")]
+                before = format_flops(one["flops"]) if one["flops"] is not None else ""
+                rounds.add_row(str(one["round"]), str(one["runs"]), before, *numbers)
+            yield rounds
+            if "stop" in self.rounds[-1]:
+                yield self.rounds[-1]["stop"]
+        left = self.later_rounds - len(self.rounds)
+        if left > 0 and not (self.rounds and "stop" in self.rounds[-1]):
+            cost = config.sweep.proposals * self.plan.cost(self.plan.reference, len(self.plan.tokens[self.plan.reference]))
+            yield f"up to {left} later round(s) of at most {format_flops(cost)} FLOPs each come on top"
 
     def to_frame(self) -> pd.DataFrame:
         """A row per size and budget: parameters, tokens and FLOPs."""
@@ -165,6 +180,11 @@ def sweep_status(folder: StudyFolder, *, executor: str = "local", workers: int |
         compile=backend.compile,
         seconds_left=_expected_seconds(plan, flops, maker),
         later_rounds=plan.config.sweep.rounds - 1,
+        rounds=[
+            {"round": number, "runs": len(one.asks), "flops": one.flops, "regret": one.regret, "noise": one.noise}
+            | ({"stop": one.stop} if one.stop else {})
+            for number, one in decided_rounds(folder)
+        ],
         failures=[{"run_id": record.run_id, "error": record.error} for record in failures],
         warnings=[*reading.warnings, *_disk_warning(disk, free)],
         plan=plan,

@@ -60,13 +60,15 @@ def choose(belief: Belief, arms: Arms, offers: Sequence[Offer], budget: float, m
     sight = belief.sight(at)
     covariance, steep = sight.covariance, sight.steepness[:, :A]
     price = np.repeat([one.flops for one in offers], B)
+    # A place in the batch is as scarce as its share of the budget, or a budget would end in runs too small to matter.
+    worth = price + budget / most
     picks: list[Pick] = []
     while len(picks) < most:
         variance = np.einsum("tmm->tm", covariance)[:, A:] + sight.noise[:, A:]
         told = steep[:, :, None] * covariance[:, :A, A:]
         told = told - told[:, [lead]]
         gain = np.einsum("a,tac->c", arms.chance, told**2 / variance[:, None, :])
-        value = np.where(price <= budget, gain / price, 0.0)
+        value = np.where(price <= budget, gain / worth, 0.0)
         best = int(np.argmax(value))
         if value[best] <= 0:
             break
