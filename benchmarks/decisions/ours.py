@@ -77,7 +77,7 @@ class Rounds:
                 for pick in picks:
                     index = usable[pick.offer]
                     table.train(arms.mixtures[[pick.arm]], scales[index], index)
-            decision = decide(belief, arms, arms.named[0], {"prior": prior}, self.caution, seed)
+            decision = decide(belief, arms, arms.named[0], {"prior": prior}, caution=self.caution, seed=seed)
             answers[budget] = decision.mixture
             self.decided[budget] = decision
         return answers

@@ -2,7 +2,8 @@
 
 A law's optimum over mixtures is the best of many predictions, and so too good to be true: most where runs are few. The
 law says what N and D are worth and what loss to expect; which mixture to train is decided on a belief that stays near
-its runs (`mixlab.decide`), at the law's N and D, and N and D are then searched anew for that mixture.
+its runs (`mixlab.decide`), in which the law has a voice as large as its errors on unseen mixtures allow. That is done
+at the law's N and D, and N and D are then searched anew for that mixture.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from scipy.stats import spearmanr
 
 from mixlab.decide.arms import gather
 from mixlab.decide.belief import Belief
-from mixlab.decide.decision import Decision, decide
+from mixlab.decide.decision import Decision, Opinion, decide
 from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
 from mixlab.search.optimum import Optimum, PosedQuestion, find_optimum
@@ -91,8 +92,14 @@ def settle(
         named["prior"] = posed.question.prior
     home = "prior" if "prior" in named else next(iter(named))
     order = [home, *(name for name in named if name != home)]
-    arms = gather(belief, space, best.params, best.tokens, surface.support, [named[name] for name in order], seed)
-    decision = decide(belief, arms, arms.named[0], {name: named[name] for name in order}, seed=seed)
+    starts = [named[name] for name in order] + ([best.mixture] if best.mixture is not None else [])
+    arms = gather(belief, space, best.params, best.tokens, surface.support, starts, seed)
+    opinion = Opinion.of(
+        lambda mixtures: surface.predict(mixtures, best.params, best.tokens),
+        surface.choice.objective.mixture,
+        belief.error,
+    )
+    decision = decide(belief, arms, arms.named[0], {name: named[name] for name in order}, opinion, seed=seed)
     mixture = Mixture.from_array(space.names, decision.mixture)
     there = find_optimum(surface.point, posed.with_mixture(mixture), [], seed)
     found = replace(there, mixture=mixture)
