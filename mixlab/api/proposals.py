@@ -41,6 +41,7 @@ class Proposals(Shown, Sequence[ProposedRun]):
 
     Attributes:
         runs: what to make.
+        domains: of their mixtures.
         flops, params, tokens: the C, N and D that are asked about.
         regret: what the answer of today is expected to lose to the best there, nats.
         noise: standard deviation of one run at the largest scale, nats.
@@ -50,6 +51,7 @@ class Proposals(Shown, Sequence[ProposedRun]):
     """
 
     runs: tuple[ProposedRun, ...]
+    domains: tuple[str, ...]
     flops: float
     params: float
     tokens: float
@@ -81,13 +83,12 @@ class Proposals(Shown, Sequence[ProposedRun]):
         yield f"{self.why}\nasked about: {format_flops(self.flops)} FLOPs, {n} parameters on {d} tokens"
         if not self.runs:
             return
-        domains = list(self.runs[0].mixture)
-        heads = ["run", *domains, "parameters", "tokens", "FLOPs", "doubt taken off"]
+        heads = ["run", *self.domains, "parameters", "tokens", "FLOPs", "doubt taken off"]
         found = table("if you go on, the runs that tell most" if self.stop else "the runs to make next", heads)
         for number, one in enumerate(self.runs, 1):
             found.add_row(
                 str(number),
-                *(f"{one.mixture[name]:.3f}" for name in domains),
+                *(f"{one.mixture[name]:.3f}" for name in self.domains),
                 format_quantity(one.params),
                 format_quantity(one.tokens),
                 format_flops(one.flops),
@@ -101,7 +102,8 @@ class Proposals(Shown, Sequence[ProposedRun]):
         for one in self.runs:
             row = {f"mix.{name}": weight for name, weight in one.mixture.items()}
             rows.append(row | {"params": one.params, "tokens": one.tokens, "flops": one.flops, "share": one.share})
-        return pd.DataFrame(rows)
+        names = [*(f"mix.{name}" for name in self.domains), "params", "tokens", "flops", "share"]
+        return pd.DataFrame(rows, columns=names)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `mixlab propose --json`."""

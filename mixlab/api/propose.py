@@ -28,7 +28,7 @@ from mixlab.units import format_flops
 RUNS = 10
 MOST_SCALES = 12  # that are offered: a choice costs their cube
 SAME_SCALE = 0.05  # in log N and log D: token counts of one budget differ by the rounding of steps
-NOTHING = 1e-6  # of the doubt: a run that takes off less is not worth making
+TELLS_NOTHING = 1e-6  # of the doubt: a run that takes off less is not worth making
 INSIDE = 0.999999  # of the tokens that there are
 
 
@@ -101,10 +101,11 @@ def propose(
             share=pick.gain / there,
         )
         for pick in picks
-        if pick.gain > NOTHING * there
+        if there > 0 and pick.gain > TELLS_NOTHING * there
     ]
     return Proposals(
         runs=tuple(proposed),
+        domains=space.names,
         flops=at.flops,
         params=at.params,
         tokens=at.tokens,

@@ -87,8 +87,8 @@ def choose(
     sight = belief.sight(at)
     covariance, steep = sight.covariance, sight.steepness[:, :A]
     end = A + B * len(offers)
-    for told in range(end, len(at)):
-        covariance = _told(covariance, sight.noise, told)
+    for point in range(end, len(at)):
+        covariance = _told(covariance, sight.noise, point)
     covariance, noise = covariance[:, :end, :end], sight.noise[:, :end]
     price = np.repeat([one.flops for one in offers], B)
     # A place in the batch is as scarce as its share of the budget, or a budget would end in runs too small to matter.
