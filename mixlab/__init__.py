@@ -18,8 +18,10 @@ _FACE = {
     "fit_isoflop": "mixlab.api.other_fits:fit_isoflop",
     "fit_task": "mixlab.api.other_fits:fit_task",
     "recommend": "mixlab.api.recommend:recommend",
+    "propose": "mixlab.api.propose:propose",
     "frontier": "mixlab.api.frontier:frontier",
     "trade_off": "mixlab.api.tradeoff:trade_off",
+    "suggest_mixture": "sweeps.optuna_sampler:suggest_mixture",
     "predict_task": "mixlab.api.tasks:predict_task",
     "backtest": "analysis.backtest.face:backtest",
     "export": "mixlab.api.export:export",
@@ -38,7 +40,9 @@ _FACE = {
     "Fit": "mixlab.api.fit:Fit",
     "Frontier": "mixlab.api.frontier:Frontier",
     "TradeOff": "mixlab.api.tradeoff:TradeOff",
+    "Proposals": "mixlab.api.proposals:Proposals",
     "Recommendation": "mixlab.search.recommendation:Recommendation",
+    "MixtureSampler": "sweeps.optuna_sampler:MixtureSampler",
     "MixlabError": "mixlab.errors:MixlabError",
 }
 

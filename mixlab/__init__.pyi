@@ -16,6 +16,8 @@ from mixlab.api.frontier import Frontier as Frontier
 from mixlab.api.frontier import frontier as frontier
 from mixlab.api.other_fits import fit_isoflop as fit_isoflop
 from mixlab.api.other_fits import fit_task as fit_task
+from mixlab.api.proposals import Proposals as Proposals
+from mixlab.api.propose import propose as propose
 from mixlab.api.recommend import recommend as recommend
 from mixlab.api.tasks import predict_task as predict_task
 from mixlab.api.tradeoff import TradeOff as TradeOff
@@ -25,6 +27,8 @@ from mixlab.runs.read import read_runs as read_runs
 from mixlab.runs.table import Runs as Runs
 from mixlab.search.recommendation import Recommendation as Recommendation
 from mixlab.study.new import new_study as new_study
+from sweeps.optuna_sampler import MixtureSampler as MixtureSampler
+from sweeps.optuna_sampler import suggest_mixture as suggest_mixture
 from sweeps.study import Study as Study
 from sweeps.study import open_study as open_study
 

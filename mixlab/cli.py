@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mixlab.commands.recommend:recommend",
         "The mixture, model size and tokens that are best at a budget.",
     ),
+    "propose": ("mixlab.commands.propose:propose", "Which runs to make next, or to stop."),
     "predict-task": (
         "mixlab.commands.predict_task:predict_task",
         "A benchmark's accuracy at a budget, by way of a loss.",

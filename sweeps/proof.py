@@ -175,7 +175,7 @@ def _find_answer(folder: StudyFolder, budget: float) -> tuple[Fit, Recommendatio
 def _best_observed(fit: Fit, folder: StudyFolder) -> Mixture:
     """The mixture of the sweep's best run: what was asked of it and not its realised shares, to be trained once where
     another candidate has it."""
-    mixture, row = best_observed(fit.surface, fit.runs)
+    mixture, row = best_observed(fit.surface.objective, fit.runs)
     record = read_ledger(folder.ledger).records.get(str(fit.runs.run_ids[row]))
     return mixture if record is None else record.spec.mixture
 

@@ -13,7 +13,7 @@ import numpy as np
 from mixlab.arrays import Array
 from mixlab.decide.arms import Arms, gather
 from mixlab.decide.belief import Belief
-from mixlab.decide.decision import decide
+from mixlab.decide.decision import SHOWN, decide
 from mixlab.decide.proposals import Offer, choose
 from mixlab.errors import FitError, SweepError
 from mixlab.laws.choice.rows import observe
@@ -27,7 +27,7 @@ from mixlab.units import format_flops
 from sweeps.designs import anchors, draw_mixtures, is_new
 from sweeps.optuna_view import OptunaView
 from sweeps.plan import Plan, design_specs, rotation
-from sweeps.rounds import SHOWN, Ask, Round, decided_rounds, read_round
+from sweeps.rounds import Ask, Round, decided_rounds, read_round
 
 DRAWS_PER_PROPOSAL = 4  # bootstrap draws of the law: many have their optimum where another has it
 LEAST_ROUNDS = 3  # later rounds before a sweep may stop

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mixlab.decide.decision import SHOWN
 from mixlab.errors import ConfigError
 from mixlab.files import read_json, write_json
 from mixlab.mixture import Mixture
 from mixlab.study.folder import StudyFolder
-
-SHOWN = 0.5  # of the noise of one run: what a handful of seeds can tell from 0
 
 
 @dataclass(frozen=True)

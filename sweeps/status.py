@@ -122,7 +122,9 @@ class SweepStatus(Shown):
                 yield self.rounds[-1]["stop"]
         left = self.later_rounds - len(self.rounds)
         if left > 0 and not (self.rounds and "stop" in self.rounds[-1]):
-            cost = config.sweep.proposals * self.plan.cost(self.plan.reference, len(self.plan.tokens[self.plan.reference]))
+            cost = config.sweep.proposals * self.plan.cost(
+                self.plan.reference, len(self.plan.tokens[self.plan.reference])
+            )
             yield f"up to {left} later round(s) of at most {format_flops(cost)} FLOPs each come on top"
 
     def to_frame(self) -> pd.DataFrame:

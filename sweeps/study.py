@@ -10,6 +10,8 @@ from typing import Any, Literal
 from mixlab.api.fit import Fit, fit
 from mixlab.api.given import Quantity, Weights, quantity, weights
 from mixlab.api.keep import keep_in_study
+from mixlab.api.proposals import Proposals
+from mixlab.api.propose import RUNS, propose
 from mixlab.api.recommend import recommend
 from mixlab.corpus.prepare.progress import ReadingProgress
 from mixlab.corpus.prepare.run import Prepared, prepare_corpus
@@ -108,6 +110,16 @@ class Study:
         answer = recommend(fit or self.fit(), flops, **options)
         keep_in_study(self.folder.root, "recommendation", answer)
         return answer
+
+    def propose(self, count: int = RUNS, *, fit: Fit | None = None, **options: Any) -> Proposals:
+        """The runs to make next, or the advice to stop.
+
+        Args:
+            count: the most runs.
+            fit: a fit of this study; absent: a new one where the runs can carry a law.
+            options: keywords of `mixlab.propose`.
+        """
+        return propose(fit or self.folder.root, count, **options)
 
     def verify(
         self,

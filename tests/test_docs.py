@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from mixlab.cli import COMMANDS, app
-from mixlab.commands.options import LawType
+from mixlab.commands.options.common import LawType
 from mixlab.exports.trainers import TRAINERS
 from mixlab.laws.forms.registry import entries
 

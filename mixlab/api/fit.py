@@ -65,10 +65,7 @@ class Fit(Shown):
     @cached_property
     def belief(self) -> Belief | None:
         """What the runs say of mixtures they have not tried; None for a table without mixtures."""
-        if not self.runs.domains:
-            return None
-        data = observe(self.runs, self.surface.objective, self.params_column)
-        return Belief.of(data.rows, data.losses, self.surface.objective, seed=self.problem.facts.seed)
+        return believe(self.problem, self.params_column) if self.runs.domains else None
 
     @property
     def status(self) -> str:
@@ -250,6 +247,50 @@ def fit(
     """
     if isinstance(law, str) and law in NO_SURFACE:
         raise ConfigError(f"`{law}` fits no surface of losses", f"call {NO_SURFACE[law]} instead")
+    problem = pose_runs(
+        runs,
+        target,
+        targets=targets,
+        law=law,
+        where=where,
+        columns=columns,
+        scale=scale,
+        mixture=mixture,
+        supply=supply,
+        min=min,
+        max=max,
+        max_epochs=max_epochs,
+        constraints=constraints,
+        seed=seed,
+    )
+    bootstrap = given.count(bootstrap, "bootstrap")
+    draws = bootstrap if parameter_draws is None else given.count(parameter_draws, "parameter_draws")
+    return fit_problem(problem, bootstrap, parameter_draws=draws, params_column=params_column)
+
+
+def pose_runs(
+    runs: RunsLike,
+    target: str | None = None,
+    *,
+    targets: given.Weights | None = None,
+    law: str | None = None,
+    where: str | None = None,
+    columns: ColumnMap | None = None,
+    scale: Mapping[str, float | str] | None = None,
+    mixture: str | None = None,
+    supply: given.Weights | None = None,
+    min: given.Weights | None = None,
+    max: given.Weights | None = None,
+    max_epochs: float | None = None,
+    constraints: str | Sequence[str] = (),
+    seed: int | None = None,
+) -> Problem:
+    """The problem that runs and keywords of `fit` pose, before any law is fitted.
+
+    Raises:
+        RunTableError: when a column is missing or bad.
+        ConfigError: when something given cannot be meant.
+    """
     study = study_of(runs)
     table = read_runs(runs, columns=columns, scale=scale, mixture=mixture, where=where)
     stated = Stated(
@@ -262,10 +303,17 @@ def fit(
         law=law,
         seed=None if seed is None else given.count(seed, "seed"),
     )
-    problem = pose_problem(table, study, stated)
-    bootstrap = given.count(bootstrap, "bootstrap")
-    draws = bootstrap if parameter_draws is None else given.count(parameter_draws, "parameter_draws")
-    return fit_problem(problem, bootstrap, parameter_draws=draws, params_column=params_column)
+    return pose_problem(table, study, stated)
+
+
+def believe(problem: Problem, params_column: str | None = None) -> Belief:
+    """What a problem's runs say of mixtures they have not tried.
+
+    Raises:
+        FitError: when a target was measured in fewer than 3 rows, or is the same in all.
+    """
+    data = observe(problem.runs, problem.facts.objective, params_column)
+    return Belief.of(data.rows, data.losses, problem.facts.objective, seed=problem.facts.seed)
 
 
 def fit_problem(

@@ -129,7 +129,7 @@ def _reaching(fit: Fit, question: Question, loss: float, seed: int) -> Question:
         raise ConfigError("worst_group is measured at a budget, but a loss is to be reached", "leave one of them out")
     if question.params is not None and question.tokens is not None:
         raise ConfigError("params and tokens fix the budget, but a loss is to be reached", "leave one of them out")
-    baselines, _ = baseline_mixtures(fit.surface, question.space, fit.problem.runs)
+    baselines, _ = baseline_mixtures(fit.surface.objective, question.space, fit.problem.runs)
     starts = [one for one in (*baselines.values(), question.prior) if one is not None]
     flops = least_budget(fit.surface, lambda budget: replace(question, flops=budget), loss, starts, seed)
     return replace(question, flops=flops)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.options import json_option, law_option, print_json, runs_options, say
+from mixlab.commands.options.common import json_option, law_option, print_json, runs_options, say
 
 
 @click.command()

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
-from mixlab.commands.option_groups import GroupedCommand, GroupedOption, gather
-from mixlab.commands.options import json_option, print_json, say
+from mixlab.commands.options.common import json_option, print_json, say
+from mixlab.commands.options.groups import GroupedCommand, GroupedOption, gather
 from mixlab.corpus.classify.job import UNIFORM, ClassifierSpec, ClassifyJob, CutSpec
 from mixlab.corpus.classify.run import Classification, classify
 from mixlab.corpus.classify.split import plan_split, require_cut

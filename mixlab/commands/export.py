@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mixlab.commands.options import json_option, output_option, parse_pairs, print_json, say
+from mixlab.commands.options.common import json_option, output_option, parse_pairs, print_json, say
 from mixlab.errors import ConfigError
 from mixlab.exports.trainers import TRAINERS
 from mixlab.files import write_atomic

@@ -8,7 +8,7 @@ import click
 
 import mixlab
 from mixlab.api.keep import keep_in_study
-from mixlab.commands.options import json_option, law_option, print_result, runs_options
+from mixlab.commands.options.common import json_option, law_option, print_result, runs_options
 from mixlab.shown import Shown
 
 

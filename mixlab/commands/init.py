@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mixlab.commands.options import json_option, print_json, say
+from mixlab.commands.options.common import json_option, print_json, say
 from mixlab.study.folder import StudyFolder
 from mixlab.study.new import new_study
 

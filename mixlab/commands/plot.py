@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.option_groups import GroupedCommand, question_options
-from mixlab.commands.options import (
+from mixlab.commands.options.common import (
     QUANTITY,
     json_option,
     law_option,
@@ -19,6 +18,7 @@ from mixlab.commands.options import (
     runs_options,
     say,
 )
+from mixlab.commands.options.groups import GroupedCommand, question_options
 
 KINDS = ("isoflop", "curve", "mixture", "backtest", "frontier", "domains", "task", "tradeoff")
 

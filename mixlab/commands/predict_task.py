@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.options import (
+from mixlab.commands.options.common import (
     QUANTITY,
     json_option,
     law_option,

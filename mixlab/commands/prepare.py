@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 import mixlab
-from mixlab.commands.options import json_option, print_json, say
+from mixlab.commands.options.common import json_option, print_json, say
 from mixlab.corpus.clean.cleaned import SAMPLES
 from mixlab.units import format_quantity, format_seconds
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mixlab.commands.options import say
+from mixlab.commands.options.common import say
 from mixlab.errors import ConfigError
 from mixlab.units import format_seconds
 

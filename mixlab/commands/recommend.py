@@ -10,8 +10,7 @@ import click
 
 import mixlab
 from mixlab.api.keep import keep_in_study
-from mixlab.commands.option_groups import GroupedCommand, GroupedOption, question_options
-from mixlab.commands.options import (
+from mixlab.commands.options.common import (
     QUANTITIES,
     QUANTITY,
     json_option,
@@ -21,6 +20,7 @@ from mixlab.commands.options import (
     print_result,
     runs_options,
 )
+from mixlab.commands.options.groups import GroupedCommand, GroupedOption, question_options
 from mixlab.errors import ConfigError
 from mixlab.files import write_json
 

@@ -8,8 +8,16 @@ from typing import Any
 import click
 
 import mixlab
-from mixlab.commands.option_groups import GroupedCommand, question_options
-from mixlab.commands.options import QUANTITY, json_option, law_option, output_option, print_json, runs_options, say
+from mixlab.commands.options.common import (
+    QUANTITY,
+    json_option,
+    law_option,
+    output_option,
+    print_json,
+    runs_options,
+    say,
+)
+from mixlab.commands.options.groups import GroupedCommand, question_options
 
 
 @click.command(cls=GroupedCommand)

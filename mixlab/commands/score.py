@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import mixlab
-from mixlab.commands.options import json_option, print_json, say
+from mixlab.commands.options.common import json_option, print_json, say
 from mixlab.units import format_quantity, format_seconds
 
 

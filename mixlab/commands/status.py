@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import mixlab
-from mixlab.commands.options import json_option, print_result, say
+from mixlab.commands.options.common import json_option, print_result, say
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import mixlab
-from mixlab.commands.options import executor_option, json_option, print_json, print_result, say
+from mixlab.commands.options.common import executor_option, json_option, print_json, print_result, say
 
 SOME_FAILED = 3
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import mixlab
-from mixlab.commands.options import QUANTITY, executor_option, json_option, print_result, say
+from mixlab.commands.options.common import QUANTITY, executor_option, json_option, print_result, say
 
 
 @click.command()

@@ -22,6 +22,7 @@ PATH = 20  # steps between home and the leading arm that may be answered
 TOLD_APART = 0.02  # a mixture that is at least as good as the answer with this probability belongs to the set
 REPRESENTATIVES = 5
 MOVED = 0.01  # of a weight: less is no move
+SHOWN = 0.5  # of the noise of one run: what a handful of seeds can tell from 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Decision:
     high: Array
     at_home: bool
     forecasts: Mapping[str, Forecast]
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is expected to lose less than noise can show."""
+        return self.regret <= SHOWN * self.noise
 
 
 def decide(

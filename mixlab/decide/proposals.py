@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixlab.arrays import Array
 from mixlab.decide.arms import Arms
 from mixlab.decide.belief import Belief
 
@@ -47,24 +48,54 @@ class Pick:
     gain: float
 
 
-def choose(belief: Belief, arms: Arms, offers: Sequence[Offer], budget: float, most: int) -> list[Pick]:
-    """Up to `most` runs that cost at most `budget` FLOPs in all, the most worthwhile first."""
+def doubt(arms: Arms) -> float:
+    """What there is to take off, nats^2: the variance of the difference to the leading arm, by chances."""
+    lead, sight = arms.leader, arms.sight
+    own = np.einsum("tmm->tm", sight.covariance)
+    shared = sight.steepness * sight.steepness[:, [lead]] * sight.covariance[:, lead]
+    each = sight.steepness**2 * own + (sight.steepness[:, lead] ** 2 * own[:, lead])[:, None] - 2 * shared
+    return float(arms.chance @ np.maximum(each, 0).sum(axis=0))
+
+
+def choose(
+    belief: Belief,
+    arms: Arms,
+    offers: Sequence[Offer],
+    budget: float,
+    most: int,
+    under_way: Sequence[tuple[Array, int]] = (),
+) -> list[Pick]:
+    """Up to `most` runs that cost at most `budget` FLOPs in all, the most worthwhile first.
+
+    Args:
+        belief: what is known.
+        arms: mixtures that may be the best.
+        offers: scales at which they may be run.
+        budget: FLOPs.
+        most: runs.
+        under_way: runs that are made already and not told yet: mixtures, each with the index of its offer.
+    """
     A, lead = len(arms.mixtures), arms.leader
     options = np.sort(np.argsort(-arms.chance, kind="stable")[:MOST_OPTIONS])
     B = len(options)
+    scales = [one for one in offers for _ in range(B)] + [offers[index] for _, index in under_way]
     at = belief.points(
-        np.concatenate([arms.mixtures, *[arms.mixtures[options]] * len(offers)]),
-        np.concatenate([np.full(A, arms.params), *(np.full(B, one.params) for one in offers)]),
-        np.concatenate([np.full(A, arms.tokens), *(np.full(B, one.tokens) for one in offers)]),
+        np.concatenate([arms.mixtures, *[arms.mixtures[options]] * len(offers), *(h[None] for h, _ in under_way)]),
+        [arms.params] * A + [one.params for one in scales],
+        [arms.tokens] * A + [one.tokens for one in scales],
     )
     sight = belief.sight(at)
     covariance, steep = sight.covariance, sight.steepness[:, :A]
+    end = A + B * len(offers)
+    for point in range(end, len(at)):
+        covariance = _told(covariance, sight.noise, point)
+    covariance, noise = covariance[:, :end, :end], sight.noise[:, :end]
     price = np.repeat([one.flops for one in offers], B)
     # A place in the batch is as scarce as its share of the budget, or a budget would end in runs too small to matter.
     worth = price + budget / most
     picks: list[Pick] = []
     while len(picks) < most:
-        variance = np.einsum("tmm->tm", covariance)[:, A:] + sight.noise[:, A:]
+        variance = np.einsum("tmm->tm", covariance)[:, A:] + noise[:, A:]
         told = steep[:, :, None] * covariance[:, :A, A:]
         told = told - told[:, [lead]]
         gain = np.einsum("a,tac->c", arms.chance, told**2 / variance[:, None, :])
@@ -74,6 +105,12 @@ def choose(belief: Belief, arms: Arms, offers: Sequence[Offer], budget: float, m
             break
         picks.append(Pick(int(options[best % B]), best // B, float(gain[best])))
         budget -= price[best]
-        column = covariance[:, :, A + best]
-        covariance = covariance - column[:, :, None] * column[:, None, :] / variance[:, best, None, None]
+        covariance = _told(covariance, noise, A + best)
     return picks
+
+
+def _told(covariance: Array, noise: Array, run: int) -> Array:
+    """What is left of a covariance, shape (T, M, M), once a run at one of its points has been told."""
+    column = covariance[:, :, run]
+    variance = column[:, run] + noise[:, run]
+    return np.asarray(covariance - column[:, :, None] * column[:, None, :] / variance[:, None, None])

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from mixlab.errors import ConfigError, InfeasibleError
-from mixlab.laws.surface import Surface
 from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.objective import Objective
 from mixlab.runs.table import Runs
 
 LARGEST_RUNS = 0.25  # in log C: runs this near the largest count as the largest
 
 
 def baseline_mixtures(
-    surface: Surface, space: MixtureSpace | None, observed: Runs | None
+    objective: Objective, space: MixtureSpace | None, observed: Runs | None
 ) -> tuple[dict[str, Mixture], list[str]]:
     """The baselines that this space and table know, by name, and why others are missing."""
     if space is None:
         return {}, []
     found, missing = {}, []
     if observed is not None:
-        found["best_observed"] = best_observed(surface, observed)[0]
+        found["best_observed"] = best_observed(objective, observed)[0]
     for name, make in (("proportional", space.proportional), ("uniform", space.uniform)):
         try:
             found[name] = make()
@@ -29,9 +29,9 @@ def baseline_mixtures(
     return found, missing
 
 
-def best_observed(surface: Surface, observed: Runs) -> tuple[Mixture, int]:
+def best_observed(objective: Objective, observed: Runs) -> tuple[Mixture, int]:
     """The mixture that was best among the largest runs, and its row: no law at all."""
-    values = surface.objective.of({column: observed.column(column) for column in surface.objective})
+    values = objective.of({column: observed.column(column) for column in objective})
     log_c = np.log(observed.flops())
     whole = np.isfinite(values)
     largest = whole & (log_c >= log_c[whole].max() - LARGEST_RUNS)

@@ -52,7 +52,7 @@ def frontier(
     points = [(surface.point, pose(surface, questions[index])) for index in order]
     found = trace(points, starts_of(surface, questions[0], observed), known, seed)
     if belief is not None and decides(surface, belief, questions[0]):
-        baselines, _ = baseline_mixtures(surface, questions[0].space, observed)
+        baselines, _ = baseline_mixtures(surface.objective, questions[0].space, observed)
         found = [
             settle(surface, belief, posed, best, baselines, seed).best
             for (_, posed), best in zip(points, found, strict=True)
@@ -68,7 +68,7 @@ def frontier(
 
 def starts_of(surface: Surface, question: Question, observed: Runs | None) -> list[Mixture]:
     """The mixtures that a single search begins from."""
-    baselines, _ = baseline_mixtures(surface, question.space, observed)
+    baselines, _ = baseline_mixtures(surface.objective, question.space, observed)
     return [one for one in (*baselines.values(), question.prior) if one is not None]
 
 

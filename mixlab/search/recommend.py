@@ -60,7 +60,7 @@ def recommend(
         FitError: when the size alone is asked for, and the runs do not vary it apart from the tokens.
     """
     posed = pose(surface, question)
-    baselines, without = baseline_mixtures(surface, question.space, observed)
+    baselines, without = baseline_mixtures(surface.objective, question.space, observed)
     starts = [one for one in (*baselines.values(), question.prior) if one is not None]
     best = found or find_optimum(surface.point, posed, starts, seed)
     settled = None
@@ -134,7 +134,7 @@ def _baseline(surface: Surface, posed: PosedQuestion, mixture: Mixture, observed
         "loss": _loss(surface, h, optimum.params, optimum.tokens),
     }
     if observed is not None:
-        row = best_observed(surface, observed)[1]
+        row = best_observed(surface.objective, observed)[1]
         seen = surface.objective.of({column: float(observed.column(column)[row]) for column in surface.objective})
         result |= {"run_id": str(observed.run_ids[row]), "observed_loss": seen}
     return result

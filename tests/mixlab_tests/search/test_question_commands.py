@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from mixlab.cli import app
-from mixlab.commands.option_groups import parse_limits
+from mixlab.commands.options.groups import parse_limits
 from mixlab.errors import ConfigError, MixlabError
 
 NAMES = ("web", "code")

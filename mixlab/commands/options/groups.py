@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mixlab.commands.options import QUANTITY, parse_pairs
+from mixlab.commands.options.common import QUANTITY, parse_pairs
 from mixlab.errors import ConfigError
 from mixlab.units import parse_quantity
 
