@@ -32,7 +32,7 @@ class Rounds:
         first: runs of the design at least.
         per_domain: and for each domain.
         batch: runs of a round at least.
-        decided: by budget, the last run's decisions; for a closer look.
+        decided: by budget, the last run's decisions, and the beliefs behind them; for `calibration`.
     """
 
     name: str = "mixlab"
@@ -42,7 +42,7 @@ class Rounds:
     first: int = 16
     per_domain: float = 2.0
     batch: int = 8
-    decided: dict[float, Decision] = field(default_factory=dict, repr=False)
+    decided: dict[float, tuple[Decision, Belief]] = field(default_factory=dict, repr=False)
 
     def run(self, simulator: Simulator, budgets: Sequence[float], seed: int) -> dict[float, Array]:
         """The mixtures that it answers at each budget, in runs of N0."""
@@ -79,7 +79,7 @@ class Rounds:
                     table.train(arms.mixtures[[pick.arm]], scales[index], index)
             decision = decide(belief, arms, arms.named[0], {"prior": prior}, caution=self.caution, seed=seed)
             answers[budget] = decision.mixture
-            self.decided[budget] = decision
+            self.decided[budget] = decision, belief
         return answers
 
 
