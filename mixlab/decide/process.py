@@ -1,9 +1,8 @@
 """A Gaussian process for one loss over (h, N, D): what a belief holds of each target.
 
-log(L - c) = m + t(h) + f(h, s) + g(s) + noise, with s = (log N, log D) relative to the largest runs and c a constant
+log(L - c) = m + f(h, s) + g(s) + noise, with s = (log N, log D) relative to the largest runs and c a constant
 below the smallest loss, which makes a law `c + exp(t . h)` linear (see `FLOORS`). The covariances are
 
-    t: 3^2 a^2 (sqrt h) . (sqrt h'), centred       trends, which go on where no run was: towards corners losses rise
     f: a^2 k(sqrt h, sqrt h') (1 + r^2 s . s')    what a mixture gains, and how that changes with scale, linearly in s
     g: 1 + .2^2 s . s' + b^2 k(s, s')             what scale gains, the same for all mixtures
 
@@ -27,7 +26,6 @@ SQRT5 = np.sqrt(5.0)
 FLOORS = (0.5, 0.8, 0.9, 0.95)  # c, as shares of the smallest loss, of which the likeliest is taken
 SCALE_LENGTH = 3.0  # length-scale of k(s, s'): a factor of 20 in N or D
 LEVEL_DEVIATION = 1.0  # prior standard deviation of g at the reference
-TREND_SHARE = 3.0  # prior standard deviation of the slope of log(L - c) by each sqrt(h), as a multiple of a
 SLOPE_DEVIATION = 0.2  # that of its slope per log N and log D: exponents of published laws, whose loss is taken above E
 RANK_CHANGE = (np.log(0.05), 0.7)  # prior of log r: rankings of regmix and mixinglaws change by .035-.05 per log N
 UNTOLD = 0.05  # as RANK_CHANGE, per log N and log D beyond the largest runs: what no trend over them tells
@@ -134,13 +132,7 @@ class Process:
     def variance(self, at: Rows) -> Array:
         """Of log(L - c) at each point by itself, shape (M,)."""
         a, r, b = np.exp(2 * self.packed[:3])
-        own = (
-            a * (1 + r * (at.scale**2).sum(1))
-            + a * TREND_SHARE**2 * (_centred(at) ** 2).sum(1)
-            + LEVEL_DEVIATION**2
-            + SLOPE_DEVIATION**2 * (at.level**2).sum(1)
-            + b
-        )
+        own = a * (1 + r * (at.scale**2).sum(1)) + LEVEL_DEVIATION**2 + SLOPE_DEVIATION**2 * (at.level**2).sum(1) + b
         top = self.rows.scale.max(axis=0)
         own = own + a * UNTOLD**2 * (np.maximum(at.scale - top, 0.0) ** 2).sum(axis=1)
         return np.asarray(np.maximum(own - (self.whitened(at) ** 2).sum(0), 0))
@@ -171,8 +163,7 @@ class Process:
         grown = self._grown(at)
         pulled = 2 * slope * grown * self.dual
         moved = (a * pulled.sum(1, keepdims=True) - pulled @ b) / length
-        moved = moved + np.exp(2 * self.packed[0]) * TREND_SHARE**2 * self.dual @ _centred(self.rows)
-        even = _flat(self.packed, at, self.rows) + _trend(self.packed, at, self.rows)
+        even = _flat(self.packed, at, self.rows)
         return np.asarray(self.centre + (matern * grown + even) @ self.dual), np.asarray(moved)
 
     def _grown(self, at: Rows) -> Array:
@@ -201,16 +192,6 @@ def _matern(square: Array) -> tuple[Array, Array]:
     return (1 + far + far**2 / 3) * decay, -5 / 6 * (1 + far) * decay
 
 
-def _centred(at: Rows) -> Array:
-    """sqrt(h) beside that of the uniform mixture, shape (M, K)."""
-    return np.asarray(at.root - 1 / np.sqrt(at.root.shape[1]))
-
-
-def _trend(packed: Array, a: Rows, b: Rows) -> Array:
-    """Covariance of t, shape (A, B)."""
-    return np.asarray(np.exp(2 * packed[0]) * TREND_SHARE**2 * (_centred(a) @ _centred(b).T))
-
-
 def _flat(packed: Array, a: Rows, b: Rows) -> Array:
     """Covariance of g, shape (A, B)."""
     linear = LEVEL_DEVIATION**2 + SLOPE_DEVIATION**2 * (a.level @ b.level.T)
@@ -222,7 +203,7 @@ def _covariance(packed: Array, a: Rows, b: Rows) -> Array:
     matern = _matern(_squares(a.root / length, b.root / length))[0]
     amplitude, change = np.exp(2 * packed[:2])
     of_mixture = amplitude * matern * (1 + change * (a.scale @ b.scale.T))
-    return np.asarray(of_mixture + _trend(packed, a, b) + _flat(packed, a, b))
+    return np.asarray(of_mixture + _flat(packed, a, b))
 
 
 def _loudness(packed: Array, rows: Rows) -> Array:
@@ -264,7 +245,6 @@ def _tuned(rows: Rows, loss: Array, floor: float, start: Array | None) -> tuple[
     between = compute[:, None] + compute
     certain = _flat(np.array([0.0, 0.0, -np.inf]), rows, rows)
     bend = _flat(np.zeros(OWN), rows, rows) - certain
-    trend = _trend(np.zeros(OWN), rows, rows)
 
     def value(some: Array) -> tuple[float, Array]:
         packed = mean.copy()
@@ -275,7 +255,7 @@ def _tuned(rows: Rows, loss: Array, floor: float, start: Array | None) -> tuple[
         a, r, b, own, shared = np.exp(2 * packed[:5])
         loud = np.exp(-packed[5] * compute)
         grown = 1 + r * inner
-        of_mixture, flat = a * (matern * grown + trend), b * bend
+        of_mixture, flat = a * matern * grown, b * bend
         own_noise, shared_noise = own * loud**2, shared * same * np.outer(loud, loud)
         covariance = of_mixture + certain + flat + np.diag(own_noise + JITTER * a) + shared_noise
         try:
