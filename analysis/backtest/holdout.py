@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixlab.errors import RunTableError
+from mixlab.laws.choice.rows import FULL_RANK
 from mixlab.runs.table import Runs
 
 SAME_BUDGET = 1.25  # a factor: budgets of one design differ by 2 or more, and runs of one by less than this
@@ -71,7 +72,10 @@ def split_holdout(table: Runs, expression: str, *, continue_runs: bool = False) 
 
 
 def split_largest(table: Runs) -> Holdout:
-    """Hold out the rows of the largest budget; runs are continued where nothing else would be left to fit.
+    """Hold out the rows of the largest budget.
+
+    Runs are continued where else too little would be left to fit: less than half of the other rows, or mixtures that move
+    in fewer directions, as where only the runs of later rounds stay below the largest budget.
 
     Raises:
         RunTableError: when all rows have one budget.
@@ -82,4 +86,14 @@ def split_largest(table: Runs) -> Holdout:
         whole = split_rows(table, held_out)
     except RunTableError:
         return split_rows(table, held_out, continue_runs=True)
-    return whole if 2 * len(whole.fit) >= int((~held_out).sum()) else split_rows(table, held_out, continue_runs=True)
+    continued = split_rows(table, held_out, continue_runs=True)
+    enough = 2 * len(whole.fit) >= len(continued.fit) and _directions(whole.fit) == _directions(continued.fit)
+    return whole if enough else continued
+
+
+def _directions(table: Runs) -> int:
+    """In how many directions the mixtures move."""
+    if not table.domains:
+        return 0
+    mixtures = table.mixtures()
+    return int(np.linalg.matrix_rank(mixtures - mixtures.mean(axis=0), tol=FULL_RANK))

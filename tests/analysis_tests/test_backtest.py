@@ -114,3 +114,18 @@ def test_targets_are_named_by_pattern(planted: Runs) -> None:
     assert matching_targets(both, ["loss.b", "loss.?", "loss"]) == ("loss.b", "loss.a", "loss")
     with pytest.raises(RunTableError, match=r"no column `loss\.c`"):
         matching_targets(both, ["loss.c"])
+
+
+def test_runs_are_continued_where_only_mixtures_alike_would_be_left_to_fit() -> None:
+    """As after rounds: the design's runs all reach the largest budget, and short runs are made near the optimum."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for run in range(12):
+        h = rng.dirichlet(np.ones(3))
+        rows += [(f"design{run}", *h, 1e6, tokens) for tokens in (1e7, 2e7)]
+    rows += [(f"round{run}", 0.5 + 0.01 * run, 0.5 - 0.01 * run, 0.0, 1e6, 1e7) for run in range(20)]
+    frame = pd.DataFrame(rows, columns=["run_id", "mix.a", "mix.b", "mix.c", "params", "tokens"])
+    frame["loss"] = 3 - frame["mix.a"] + 1e7 / frame["tokens"]
+    split = split_largest(Runs.from_frame(frame))
+    assert len(split.fit) == 32
+    assert "later points of runs" in split.notes[0]
