@@ -74,8 +74,8 @@ def split_holdout(table: Runs, expression: str, *, continue_runs: bool = False) 
 def split_largest(table: Runs) -> Holdout:
     """Hold out the rows of the largest budget.
 
-    Runs are continued where else too little would be left to fit: less than half of the other rows, or mixtures that move
-    in fewer directions, as where only the runs of later rounds stay below the largest budget.
+    Runs are continued where else too little would be left to fit: less than half of the other rows, or mixtures that
+    move in fewer directions, as where only the runs of later rounds stay below the largest budget.
 
     Raises:
         RunTableError: when all rows have one budget.

@@ -27,7 +27,7 @@ from analysis.report.picture import Picture
 from mixlab.files import write_atomic
 from mixlab.objective import eval_of
 from mixlab.search.recommendation import Recommendation
-from mixlab.search.words import cost_in_words, in_words
+from mixlab.search.words import cost_in_words, decision_in_words, in_words
 from mixlab.units import format_flops, format_quantity
 
 MAX_ROWS = 2000  # of the runs table; a page beyond this is slow to open
@@ -86,10 +86,11 @@ def sentence(picture: Picture) -> str:
 
 
 def terms(answer: Recommendation) -> list[str]:
-    """What the answer is held to and what it costs, where anything was asked of that."""
+    """What the answer is held to, how sure it is, and what it costs, where anything was asked of that."""
     held = [f"Held to: {in_words(answer.held)}"] if answer.held else []
+    decided = [decision_in_words(answer.decision)] if answer.decision else []
     priced = "gpu" in answer.costs or "serving" in answer.costs
-    return [*held, *([cost_in_words(answer.costs)] if priced else [])]
+    return [*held, *decided, *([cost_in_words(answer.costs)] if priced else [])]
 
 
 def outcome(verification: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,8 +137,12 @@ def baseline_mixtures(answer: Recommendation) -> dict[str, dict[str, float]]:
 
 
 def baseline_rows(answer: Recommendation) -> list[dict[str, Any]]:
-    """The recommendation and each baseline: predicted loss, interval, and difference to the recommendation."""
-    rows = [{"name": "recommended", **answer.loss, "difference": None}]
+    """The recommendation and each baseline: predicted loss, interval, and how much worse than the recommendation.
+
+    That is the forecast's where the answer has one, with its probability and the budget of the same loss.
+    """
+    rows: list[dict[str, Any]] = [{"name": "recommended", **answer.loss, "difference": None, "forecast": None}]
+    forecasts = answer.decision.get("forecasts", {})
     for name, baseline in answer.baselines.items():
         loss = (baseline or {}).get("loss")
         if loss is None:
@@ -149,7 +154,8 @@ def baseline_rows(answer: Recommendation) -> list[dict[str, Any]]:
                 "mean": values["mean"],
                 "low": values.get("low"),
                 "high": values.get("high"),
-                "difference": values["mean"] - answer.loss["mean"],
+                "difference": forecasts[name]["gain"] if name in forecasts else values["mean"] - answer.loss["mean"],
+                "forecast": forecasts.get(name),
             }
         )
     return rows
