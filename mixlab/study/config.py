@@ -221,7 +221,8 @@ class SweepConfig(Section):
         sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
             mixture are trained at all sizes.
         replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
-        rounds: rounds in total at most; from the second on, runs are proposed from those so far.
+        rounds: rounds in total at most; from the second on, runs are proposed from those so far. One by default: at the
+            sizes of the quickstart further rounds did not pay.
         proposals: how many of the reference size's runs each later round may cost.
         flops: training FLOPs of all rounds together at most.
         sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
@@ -235,7 +236,7 @@ class SweepConfig(Section):
     design: Literal["dirichlet", "sobol"] = "dirichlet"
     sizes_per_mixture: int = Field(2, ge=1)
     replicates: int = Field(2, ge=1, le=100)
-    rounds: int = Field(8, ge=1)
+    rounds: int = Field(1, ge=1)
     proposals: int = Field(6, ge=1)
     flops: Quantity | None = None
     sampler: Literal["regret", "law", "tpe", "gp", "qmc", "random"] = "regret"
