@@ -91,6 +91,7 @@ def test_the_status_says_what_the_sweep_costs(study_folder: StudyFolder) -> None
     assert "GPU hours = $" in status.summary()
 
 
+@pytest.mark.slow
 def test_what_was_asked_on_the_command_line_is_asked_again(swept_folder: StudyFolder) -> None:
     folder = rewrite(swept_folder, "\ntarget: {flops: 8e9, law: effective-data}\n", "")
     study = mixlab.open_study(folder.root)

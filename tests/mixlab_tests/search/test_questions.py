@@ -201,6 +201,7 @@ def test_limits_hold_with_fixed_sizes_and_constraints(python_alone: mixlab.Fit) 
         assert h @ PROSE >= np.array([0.8, 0.1, 0.1]) @ PROSE - 1e-3
 
 
+@pytest.mark.slow
 def test_limits_that_clash_are_named(python_alone: mixlab.Fit) -> None:
     with pytest.raises(InfeasibleError, match=r"`loss\.prose <= 1\.3` \(1\.3000\); .* misses by") as error:
         mixlab.recommend(python_alone, "1e18", no_worse={"prose": 1.3, "python": 9})
