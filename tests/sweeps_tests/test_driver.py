@@ -29,6 +29,7 @@ from sweeps.executors.work import Job, Work
 from sweeps.ledger import read_ledger
 from sweeps.plan import open_plan
 from sweeps.proposals import first_specs
+from sweeps.rounds import Round, read_round
 from sweeps.tracking import NoTracker
 
 
@@ -197,6 +198,39 @@ def test_later_rounds_propose_new_mixtures_and_resume_with_the_same(swept_folder
     assert len(mixtures) == 9
     again = sweep(StudyFolder.open(folder.root))
     assert [record.run_id for record in again] == [record.run_id for record in records]
+
+
+def test_a_round_that_takes_off_doubt_follows_from_the_records_alone(swept_folder: StudyFolder) -> None:
+    text = swept_folder.config_file.read_text()
+    text = text.replace("  rounds: 1\n", "  rounds: 3\n  proposals: 2\n  sampler: regret\n")
+    swept_folder.config_file.write_text(text + "target: {flops: 4e9}\n")
+    folder = StudyFolder.open(swept_folder.root)
+    records = sweep(folder)
+    decided = [read_round(folder.round_file(number)) for number in (1, 2)]
+    for one in decided:
+        assert isinstance(one, Round)
+        assert one.asks
+        assert one.regret is not None
+        assert one.regret > 0
+    assert len(records) > 13
+    for number in (1, 2):
+        folder.round_file(number).unlink()
+    again = sweep(StudyFolder.open(folder.root))
+    assert [record.run_id for record in again] == [record.run_id for record in records]
+    assert [read_round(folder.round_file(number)) for number in (1, 2)] == decided
+
+
+def test_a_sweep_ends_when_its_flops_are_spent(swept_folder: StudyFolder) -> None:
+    text = swept_folder.config_file.read_text()
+    text = text.replace("  rounds: 1\n", "  rounds: 3\n  sampler: regret\n  flops: 1e8\n")
+    swept_folder.config_file.write_text(text)
+    folder = StudyFolder.open(swept_folder.root)
+    before = len(read_ledger(folder.ledger).records)
+    assert len(sweep(folder)) == before
+    kept = read_round(folder.round_file(1))
+    assert isinstance(kept, Round)
+    assert kept.stop is not None
+    assert "sweep.flops" in kept.stop
 
 
 def test_the_table_of_a_round_is_written_whatever_becomes_of_the_next(swept_folder: StudyFolder) -> None:
