@@ -45,6 +45,7 @@ def parameters(study: optuna.Study) -> list[dict[str, float]]:
     return [trial.params for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_it_beats_random_draws_and_tpe() -> None:
     samplers: dict[str, Callable[[int], BaseSampler]] = {
         "ours": mixlab.MixtureSampler,
