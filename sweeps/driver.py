@@ -169,7 +169,7 @@ def run_sweep(
             view.follow(dict.fromkeys(mixture for mixture in fresh if mixture in trials))
             make_runs(specs, ledger, executor, tracker, watcher, plan.facts.objective)
             mixtures += fresh
-            planned += specs
+            planned = list({spec.run_id: spec for spec in (*planned, *specs)}.values())
             records = tuple(ledger.records[spec.run_id] for spec in planned)
             # Before anything else, so that what was trained can be used whatever becomes of the next round.
             study_table(plan, records).write(folder.runs)

@@ -8,6 +8,7 @@ is their share of the sum, moved inside the bounds; near an optimum this searche
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -27,10 +29,17 @@ MIXTURE_ATTRIBUTE = "mixture"
 JOURNAL = "journal:"
 SAME_WEIGHT = 9  # decimals
 
+
+def _qmc(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # its interface may change: pinned by constraints.txt
+        return optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False)
+
+
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
+    "qmc": _qmc,
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -82,7 +83,11 @@ def later_round(
     kept = folder.round_file(number)
     if kept.exists():
         found = read_round(kept)
-        return found if isinstance(found, Round) else Round(rotation(plan, found, len(known)))
+        if not isinstance(found, Round):
+            return Round(rotation(plan, found, len(known)))
+        if found.asks:
+            return found
+        # That it stopped here binds nobody: the study may allow more by now.
     spent = sum(spec.flops for spec in planned)
     sampler, wanted = plan.config.sweep.sampler, plan.config.sweep.proposals
     if sampler == "regret":
@@ -91,8 +96,20 @@ def later_round(
         decided = Round(rotation(plan, _thompson(plan, table, known, wanted, number), len(known)), flops=spent)
     else:
         decided = Round(rotation(plan, view.propose(wanted), len(known)), flops=spent)
+    decided = _affordable(plan, decided, number, spent)
     decided.write(kept)
     return decided
+
+
+def _affordable(plan: Plan, decided: Round, number: int, spent: float) -> Round:
+    """The round's first runs that sweep.flops still allows, or that they are spent."""
+    most = plan.config.sweep.flops
+    if most is None or decided.stop is not None:
+        return decided
+    totals = spent + np.cumsum([plan.cost(ask.size, ask.budgets) for ask in decided.asks])
+    asks = decided.asks[: int(np.sum(totals <= most))]
+    reason = None if asks else f"stopped before round {number}: sweep.flops ({format_flops(most)}) are spent"
+    return replace(decided, asks=asks, stop=reason)
 
 
 def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, planned: Sequence[RunSpec]) -> Round:
@@ -117,9 +134,6 @@ def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, pla
         return Round((), reason, spent, decision.regret, decision.noise)
     left = sweep.flops - spent if sweep.flops is not None else float("inf")
     asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, seed)
-    if not asks:
-        reason = f"stopped before round {number}: sweep.flops ({format_flops(sweep.flops or spent)}) are spent"
-        return Round((), reason, spent, decision.regret, decision.noise)
     return Round(tuple(asks), None, spent, decision.regret, decision.noise)
 
 

@@ -224,7 +224,7 @@ class SweepConfig(Section):
         rounds: rounds in total at most; from the second on, runs are proposed from those so far. One by default: at the
             sizes of the quickstart further rounds did not pay.
         proposals: how many of the reference size's runs each later round may cost.
-        flops: training FLOPs of all rounds together at most.
+        flops: training FLOPs of all rounds together, beyond which no run of a later round is made.
         sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
             target, per FLOP; the sweep stops when that doubt is below the noise), `law` (optima of the fitted law under
             bootstrap draws), or Optuna's `tpe`, `gp`, `qmc` or `random`.

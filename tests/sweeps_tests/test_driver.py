@@ -231,6 +231,19 @@ def test_a_sweep_ends_when_its_flops_are_spent(swept_folder: StudyFolder) -> Non
     assert isinstance(kept, Round)
     assert kept.stop is not None
     assert "sweep.flops" in kept.stop
+    folder.config_file.write_text(text.replace("rounds: 3", "rounds: 2").replace("flops: 1e8", "flops: 1e13"))
+    assert len(sweep(StudyFolder.open(folder.root))) > before
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_optunas_samplers_keep_to_the_flops_too(swept_folder: StudyFolder, sampler: str) -> None:
+    spent = sum(record.spec.flops for record in read_ledger(swept_folder.ledger).records.values())
+    text = swept_folder.config_file.read_text()
+    flops = f"  flops: {spent + 4e9:.6g}\n"
+    text = text.replace("  rounds: 1\n", f"  rounds: 4\n  proposals: 2\n  sampler: {sampler}\n{flops}")
+    swept_folder.config_file.write_text(text)
+    total = sum(record.spec.flops for record in sweep(StudyFolder.open(swept_folder.root)))
+    assert spent < total <= (spent + 4e9) * 1.01
 
 
 def test_the_table_of_a_round_is_written_whatever_becomes_of_the_next(swept_folder: StudyFolder) -> None:
