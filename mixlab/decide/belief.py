@@ -8,19 +8,21 @@ there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import cholesky
 
 from mixlab.arrays import Array
-from mixlab.decide.process import Process, Rows
+from mixlab.decide.process import RETUNED, Process, Rows
 from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.forms.points import Observations
 
 MOST_SEEN = 1200  # rows: a belief costs their cube
+LATE = 0.36  # of the largest N D: the largest budget and the one before it, where budgets double
+WORTH_HEARING = 1.15  # times the error: shorter runs are heard where going without them costs more
+LEAST_MIXTURES = 12  # among the largest rows, to judge that
 SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
 
 
@@ -33,12 +35,16 @@ class Belief:
         processes: by target.
         reference: log N and log D that scales are relative to: the largest runs'.
         reach: least and largest of both, relative to that, in the runs.
+        heard: N D of a row, as a share of the largest, from which on it was heard (see `of`).
+        told: rows there were when that was judged.
     """
 
     weights: Mapping[str, float]
     processes: Mapping[str, Process]
     reference: tuple[float, float]
     reach: tuple[Array, Array]
+    heard: float
+    told: int
 
     @classmethod
     def of(
@@ -51,6 +57,10 @@ class Belief:
     ) -> Belief:
         """What n rows say.
 
+        Short runs rank mixtures by what is learnt first, and a trend over them that goes on beyond the runs leads
+        astray. So they are heard only where that makes predictions of the largest rows clearly better, as cheap
+        proxies do where large runs are few.
+
         Args:
             rows: of a run table; their own `loss` is not read.
             losses: by target, nats, (n,); NaN where it was not measured.
@@ -61,37 +71,55 @@ class Belief:
         top = int(np.argmax(rows.x + rows.y))
         reference = (float(rows.x[top]), float(rows.y[top])) if before is None else before.reference
         scale = np.column_stack([rows.x - reference[0], rows.y - reference[1]])
-        seen = Rows(np.sqrt(np.maximum(rows.mixture, 0.0)), scale, scale, rows.run)
-        kept = _latest(rows.run, rows.y, MOST_SEEN)
-        processes = {}
-        for name in weights:
-            told = kept & np.isfinite(losses[name])
-            old = before.processes[name] if before is not None else None
-            processes[name] = Process.of(seen.some(told), losses[name][told], old, seed)
-        return cls(weights, processes, reference, (scale.min(axis=0), scale.max(axis=0)))
+        compute = np.exp(scale.sum(axis=1) - scale.sum(axis=1).max())
+        latest = _latest(rows.run, rows.y, MOST_SEEN)
 
-    @cached_property
+        def heard(least: float, before: Belief | None) -> Belief:
+            kept = latest & (compute >= least)
+            processes = {}
+            for name in weights:
+                told = kept & np.isfinite(losses[name])
+                old = before.processes[name] if before is not None else None
+                seen = Rows(np.sqrt(np.maximum(rows.mixture, 0.0)), scale, scale, rows.run).some(told)
+                processes[name] = Process.of(seen, losses[name][told], old, seed)
+            reach = (scale[kept].min(axis=0), scale[kept].max(axis=0))
+            return cls(weights, processes, reference, reach, least, len(rows))
+
+        if before is not None and len(rows) < RETUNED * before.told:
+            return replace(heard(before.heard, before), told=before.told)
+        every = heard(0.0, before if before is not None and before.heard == 0 else None)
+        large = rows.mixture[compute >= LATE]
+        if len(large) == len(rows) or len(np.unique(groups_of_mixtures(large))) < LEAST_MIXTURES:
+            return every
+        late = heard(LATE, before if before is not None and before.heard == LATE else None)
+        return late if late.error_from(LATE) <= WORTH_HEARING * every.error_from(LATE) else every
+
+    @property
     def error(self) -> float:
-        """Root mean square error of log objective on mixtures left out one at a time, in closed form.
+        """Root mean square error of log objective on mixtures left out one at a time; see `error_from`."""
+        return self.error_from(0.0)
 
-        Of a mixture's rows G: (K^-1)_GG^-1 (K^-1 y)_G, with K the covariance of all rows (Rasmussen and Williams 2006,
-        section 5.4.2, for one row). Rows where a target is missing are left out; NaN where that leaves none.
+    def error_from(self, least: float) -> float:
+        """The same over the rows of at least this share of the largest N D.
+
+        NaN where a target is missing in some rows: the objective is not known there.
         """
-        told = [one.rows.run for one in self.processes.values()]
-        if any(len(one) != len(told[0]) or np.any(one != told[0]) for one in told):
+        rows = [one.rows for one in self.processes.values()]
+        if any(len(one) != len(rows[0]) or np.any(one.run != rows[0].run) for one in rows):
             return float("nan")
-        rows = next(iter(self.processes.values())).rows
-        groups = groups_of_mixtures(rows.root**2)
-        predicted, observed = np.zeros(len(rows)), np.zeros(len(rows))
+        compute = rows[0].scale.sum(axis=1)
+        judged = compute >= compute.max() + (np.log(least) if least > 0 else -np.inf)
+        predicted, observed = np.zeros(len(compute)), np.zeros(len(compute))
         for name, process in self.processes.items():
-            inverse = cho_solve((process.lower, True), np.eye(len(rows)))
-            missed = np.empty(len(rows))
-            for group in range(groups.max() + 1):
-                of_it = np.flatnonzero(groups == group)
-                missed[of_it] = np.linalg.solve(inverse[np.ix_(of_it, of_it)], process.dual[of_it])
-            predicted += self.weights[name] * (process.floor + np.exp(process.seen - missed))
+            predicted += self.weights[name] * (process.floor + np.exp(process.unseen))
             observed += self.weights[name] * (process.floor + np.exp(process.seen))
-        return float(np.sqrt(np.mean(np.log(predicted / observed) ** 2)))
+        return float(np.sqrt(np.mean(np.log(predicted / observed)[judged] ** 2)))
+
+    def hears(self, params: float, tokens: float) -> bool:
+        """Whether a run of this N and D is long enough to be heard."""
+        return float(np.log(params) + np.log(tokens)) >= sum(self.reference) + (
+            np.log(self.heard) if self.heard > 0 else -np.inf
+        )
 
     def points(self, mixture: ArrayLike, params: ArrayLike, tokens: ArrayLike) -> Rows:
         """Points at h (M, K) or (K,), N and D, one or (M,) of each.

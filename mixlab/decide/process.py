@@ -21,13 +21,14 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from mixlab.arrays import Array
+from mixlab.laws.choice.rows import groups_of_mixtures
 
 SQRT5 = np.sqrt(5.0)
 FLOORS = (0.5, 0.8, 0.9, 0.95)  # c, as shares of the smallest loss, of which the likeliest is taken
 SCALE_LENGTH = 3.0  # length-scale of k(s, s'): a factor of 20 in N or D
 LEVEL_DEVIATION = 1.0  # prior standard deviation of g at the reference
 SLOPE_DEVIATION = 0.2  # that of its slope per log N and log D: exponents of published laws, whose loss is taken above E
-RANK_CHANGE = (np.log(0.05), 0.7)  # prior of log r: on RegMix, from 1M to 60M, by .035-.05 per log N
+RANK_CHANGE = (np.log(0.1), 0.7)  # prior of log r: RegMix's 1M to 60M change by .035-.05 per log N, the quickstart by .2
 UNTOLD = 0.05  # as RANK_CHANGE, per log N and log D beyond the largest runs: what no trend over them tells
 ROOT_LENGTH = (0.0, 1.0)  # prior of log length-scales, in sqrt(h)
 NOISE_FALL = (0.2, 0.15)  # prior of the power of C by which noise falls: a seed moves small runs more
@@ -124,6 +125,21 @@ class Process:
         lower = cholesky(covariance, lower=True)
         dual = cho_solve((lower, True), values - centre)
         return cls(rows, floor, centre, packed, lower, dual, values, tuned or len(rows))
+
+    @property
+    def unseen(self) -> Array:
+        """The mean of log(L - c) at each row by the rows of other mixtures alone, in closed form, shape (n,).
+
+        Of a mixture's rows G it misses by (K^-1)_GG^-1 (K^-1 y)_G, with K the covariance of all rows (Rasmussen and
+        Williams 2006, section 5.4.2, for one row).
+        """
+        inverse = cho_solve((self.lower, True), np.eye(len(self.rows)))
+        groups = groups_of_mixtures(self.rows.root**2)
+        missed = np.empty(len(self.rows))
+        for group in range(groups.max() + 1):
+            of_it = np.flatnonzero(groups == group)
+            missed[of_it] = np.linalg.solve(inverse[np.ix_(of_it, of_it)], self.dual[of_it])
+        return np.asarray(self.seen - missed)
 
     def mean(self, at: Rows) -> Array:
         """Of log(L - c), shape (M,)."""

@@ -70,11 +70,12 @@ def choose(
     Args:
         belief: what is known.
         arms: mixtures that may be the best.
-        offers: scales at which they may be run.
+        offers: scales at which they may be run; those that the belief would not hear are left.
         budget: FLOPs.
         most: runs.
         under_way: runs that are made already and not told yet: mixtures, each with the index of its offer.
     """
+    heard = np.array([belief.hears(one.params, one.tokens) for one in offers])
     A, lead = len(arms.mixtures), arms.leader
     options = np.sort(np.argsort(-arms.chance, kind="stable")[:MOST_OPTIONS])
     B = len(options)
@@ -93,13 +94,14 @@ def choose(
     price = np.repeat([one.flops for one in offers], B)
     # A place in the batch is as scarce as its share of the budget, or a budget would end in runs too small to matter.
     worth = price + budget / most
+    telling = np.repeat(heard, B)
     picks: list[Pick] = []
     while len(picks) < most:
         variance = np.einsum("tmm->tm", covariance)[:, A:] + noise[:, A:]
         told = steep[:, :, None] * covariance[:, :A, A:]
         told = told - told[:, [lead]]
         gain = np.einsum("a,tac->c", arms.chance, told**2 / variance[:, None, :])
-        value = np.where(price <= budget, gain / worth, 0.0)
+        value = np.where(telling & (price <= budget), gain / worth, 0.0)
         best = int(np.argmax(value))
         if value[best] <= 0:
             break
