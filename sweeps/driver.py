@@ -26,7 +26,7 @@ from sweeps.executors.registry import make_executor
 from sweeps.executors.work import Job
 from sweeps.ledger import Ledger
 from sweeps.optuna_view import OptunaView
-from sweeps.plan import Plan, open_plan, round_specs, stacks
+from sweeps.plan import Plan, open_plan, round_specs, stacks, without_parts
 from sweeps.proposals import first_round, first_specs, later_round
 from sweeps.tracking import Tracker, make_tracker
 
@@ -169,7 +169,7 @@ def run_sweep(
             view.follow(dict.fromkeys(mixture for mixture in fresh if mixture in trials))
             make_runs(specs, ledger, executor, tracker, watcher, plan.facts.objective)
             mixtures += fresh
-            planned = list({spec.run_id: spec for spec in (*planned, *specs)}.values())
+            planned = without_parts([*planned, *specs])
             records = tuple(ledger.records[spec.run_id] for spec in planned)
             # Before anything else, so that what was trained can be used whatever becomes of the next round.
             study_table(plan, records).write(folder.runs)

@@ -106,7 +106,7 @@ class MixtureSampler(BaseSampler):
         at = (SCALE.params, SCALE.tokens)
         arms = gather(belief, space, *at, known, [space.uniform()], self._seed + number)
         picks = choose(belief, arms, [SCALE], SCALE.flops, 1, [(h, 0) for h in under_way])
-        return np.asarray(arms.mixtures[picks[0].arm if picks else arms.leader])
+        return picks[0].mixture if picks else np.asarray(arms.mixtures[arms.leader])
 
 
 def suggest_mixture(trial: BaseTrial, domains: Sequence[str]) -> dict[str, float]:

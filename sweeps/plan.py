@@ -202,7 +202,12 @@ def rotation(study: Plan, mixtures: Sequence[Mixture], first: int) -> tuple[Ask,
 
 def round_specs(study: Plan, asks: Sequence[Ask]) -> list[RunSpec]:
     """The runs of a later round."""
-    return _unique([study.spec(ask.mixture, ask.size, ask.replicate, ask.budgets) for ask in asks])
+    return _unique([spec_of(study, ask) for ask in asks])
+
+
+def spec_of(study: Plan, ask: Ask) -> RunSpec:
+    """The run that is asked for."""
+    return study.spec(ask.mixture, ask.size, ask.replicate, ask.budgets)
 
 
 def _sizes(study: Plan, index: int, anchors: int) -> list[int]:
@@ -221,6 +226,27 @@ def _without_crumbs(mixture: Mixture, sequences: float) -> Mixture:
 
 def _unique(specs: Sequence[RunSpec]) -> list[RunSpec]:
     return list({spec.run_id: spec for spec in specs}.values())
+
+
+def without_parts(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """`specs` without those that a later one goes on from: what they told it tells too."""
+    kept: dict[str, RunSpec] = {}
+    for spec in _unique(specs):
+        before = [run_id for run_id, one in kept.items() if _goes_on(spec, one)]
+        for run_id in before:
+            del kept[run_id]
+        kept[spec.run_id] = spec
+    return list(kept.values())
+
+
+def flops_beyond(spec: RunSpec, planned: Sequence[RunSpec]) -> float:
+    """What a run costs, given what `planned` runs have trained of it."""
+    return spec.flops - max((one.flops for one in planned if _goes_on(spec, one)), default=0.0)
+
+
+def _goes_on(spec: RunSpec, other: RunSpec) -> bool:
+    """Whether `spec` is `other` and further branches of the same trunk."""
+    return spec.trunk_id == other.trunk_id and spec.tokens[: len(other.tokens)] == other.tokens
 
 
 def evaluation_flops(spec: RunSpec, domains: int) -> float:

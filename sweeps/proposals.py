@@ -15,7 +15,7 @@ from mixlab.arrays import Array
 from mixlab.decide.arms import Arms, gather
 from mixlab.decide.belief import Belief
 from mixlab.decide.decision import SHOWN, decide
-from mixlab.decide.proposals import Offer, choose
+from mixlab.decide.proposals import Continuation, Offer, choose
 from mixlab.errors import FitError, SweepError
 from mixlab.laws.choice.rows import observe
 from mixlab.laws.fit_surface import fit_surface
@@ -27,7 +27,7 @@ from mixlab.study.folder import StudyFolder
 from mixlab.units import format_flops
 from sweeps.designs import anchors, draw_mixtures, is_new
 from sweeps.optuna_view import OptunaView
-from sweeps.plan import Plan, design_specs, rotation
+from sweeps.plan import Plan, design_specs, flops_beyond, rotation, spec_of
 from sweeps.rounds import Ask, Round, decided_rounds, read_round
 
 DRAWS_PER_PROPOSAL = 4  # bootstrap draws of the law: many have their optimum where another has it
@@ -43,7 +43,7 @@ def first_round(plan: Plan) -> list[Mixture]:
     return draw_mixtures(
         plan.space,
         plan.prior,
-        config.sweep.mixtures,
+        config.first_mixtures,
         kind=config.sweep.design,
         seed=config.seed,
         tokens=plan.longest,
@@ -96,17 +96,18 @@ def later_round(
         decided = Round(rotation(plan, _thompson(plan, table, known, wanted, number), len(known)), flops=spent)
     else:
         decided = Round(rotation(plan, view.propose(wanted), len(known)), flops=spent)
-    decided = _affordable(plan, decided, number, spent)
+    decided = _affordable(plan, decided, number, planned)
     decided.write(kept)
     return decided
 
 
-def _affordable(plan: Plan, decided: Round, number: int, spent: float) -> Round:
+def _affordable(plan: Plan, decided: Round, number: int, planned: Sequence[RunSpec]) -> Round:
     """The round's first runs that sweep.flops still allows, or that they are spent."""
     most = plan.config.sweep.flops
     if most is None or decided.stop is not None:
         return decided
-    totals = spent + np.cumsum([plan.cost(ask.size, ask.budgets) for ask in decided.asks])
+    spent = sum(spec.flops for spec in planned)
+    totals = spent + np.cumsum([flops_beyond(spec_of(plan, ask), planned) for ask in decided.asks])
     asks = decided.asks[: int(np.sum(totals <= most))]
     reason = None if asks else f"stopped before round {number}: sweep.flops ({format_flops(most)}) are spent"
     return replace(decided, asks=asks, stop=reason)
@@ -133,8 +134,17 @@ def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, pla
         )
         return Round((), reason, spent, decision.regret, decision.noise)
     left = sweep.flops - spent if sweep.flops is not None else float("inf")
-    asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, seed)
+    short = _short([ask for one in before for ask in one.asks], plan)
+    asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, short)
     return Round(tuple(asks), None, spent, decision.regret, decision.noise)
+
+
+def _short(asks: Sequence[Ask], plan: Plan) -> list[Ask]:
+    """The runs of earlier rounds that ended before the largest budget, as far as they have come."""
+    furthest: dict[tuple[Mixture, int, int], Ask] = {}
+    for ask in asks:
+        furthest[ask.mixture, ask.size, ask.replicate] = ask
+    return [ask for ask in furthest.values() if ask.budgets < len(plan.tokens[ask.size])]
 
 
 def _asks(
@@ -145,18 +155,14 @@ def _asks(
     number: int,
     budget: float,
     planned: Sequence[RunSpec],
-    seed: int,
+    short: Sequence[Ask],
 ) -> list[Ask]:
     """The answer at the size whose turn it is, and the most worthwhile runs beside it.
 
     The first keeps the law informed of N and D where the answer lies; so all sizes come round at mixtures that matter.
     """
     names, sweep = plan.space.names, plan.config.sweep
-    offers = [
-        (size, budgets, Offer(plan.shapes[size].params, tokens, plan.cost(size, budgets)))
-        for size, counts in enumerate(plan.tokens)
-        for budgets, tokens in enumerate(counts, 1)
-    ]
+    scales = [(size, budgets) for size, counts in enumerate(plan.tokens) for budgets in range(1, len(counts) + 1)]
     seen = Counter((spec.mixture, spec.shape.params) for spec in planned)
     asks: list[Ask] = []
 
@@ -176,10 +182,25 @@ def _asks(
     longest = {shape.params: counts[-1] for shape, counts in zip(plan.shapes, plan.tokens, strict=True)}
     large = sum(spec.flops for spec in planned if spec.tokens[-1] == longest[spec.shape.params])
     if large < LARGE * sum(spec.flops for spec in planned):
-        offers = [one for one in offers if one[1] == len(plan.tokens[one[0]])]
-    for pick in choose(belief, arms, [offer for *_, offer in offers], room, SHORTER * sweep.proposals):
-        size, budgets, _ = offers[pick.offer]
-        add(arms.mixtures[pick.arm], size, budgets)
+        scales = [(size, budgets) for size, budgets in scales if budgets == len(plan.tokens[size])]
+    offers = [
+        Offer(plan.shapes[size].params, plan.tokens[size][budgets - 1], plan.cost(size, budgets))
+        for size, budgets in scales
+    ]
+    further = [replace(ask, budgets=len(plan.tokens[ask.size])) for ask in short]
+    continuations = [
+        Continuation(
+            ask.mixture.array(names),
+            scales.index((ask.size, ask.budgets)),
+            flops_beyond(spec_of(plan, ask), planned),
+        )
+        for ask in further
+    ]
+    for pick in choose(belief, arms, offers, room, SHORTER * sweep.proposals, continuations=continuations):
+        if pick.continues is None:
+            add(pick.mixture, *scales[pick.offer])
+        else:
+            asks.append(further[pick.continues])
     return asks
 
 

@@ -76,7 +76,7 @@ class Rounds:
                     break
                 for pick in picks:
                     index = usable[pick.offer]
-                    table.train(arms.mixtures[[pick.arm]], scales[index], index)
+                    table.train(pick.mixture[None], scales[index], index)
             decision = decide(belief, arms, arms.named[0], {"prior": prior}, caution=self.caution, seed=seed)
             answers[budget] = decision.mixture
             self.decided[budget] = decision, belief

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -54,9 +53,7 @@ STUDY = {
     },
     "sweep": {
         "budgets": ["4e9", "8e9", "1.6e10", "3.2e10", "6.4e10"],
-        "mixtures": 22,
-        "sizes_per_mixture": 2,
-        "replicates": 2,
+        "flops": "3.2e12",
     },
 }
 BEYOND = 8.0  # times the largest budget
@@ -70,44 +67,58 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, required=True, help="folder of {domain}.jsonl.gz")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of study.yaml, such as sweep.rounds=1")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="of study.yaml, such as sweep.rounds=1"
+    )
     parser.add_argument("--as", dest="name", default="default", help="what to call studies with these settings")
     parser.add_argument("--out", type=Path, default=Path("build/real"))
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
-    settings = dict(one.split("=", 1) for one in options.set)
 
-    home = prepared(options.out / "truth", options.corpora, 0, {})
-    truth = Truth.of(home, options.workers)
+    truth = Truth.of(prepared(options.out / "truth", options.corpora, 0, {}), options.workers)
+    best = _tell_truth(truth)
+    _tell_studies(truth, best, options)
+
+
+def _tell_truth(truth: Truth) -> Mixture:
+    """Measure and print the truth; its best mixture."""
     losses = truth.measure(truth.mixtures, range(SEEDS))
-    best = np.argsort(losses.mean(axis=1), kind="stable")[:TOP]
-    more = np.hstack([losses[best], truth.measure([truth.mixtures[i] for i in best], range(SEEDS, SEEDS + MORE_SEEDS))])
+    leading = np.argsort(losses.mean(axis=1), kind="stable")[:TOP]
+    further = truth.measure([truth.mixtures[index] for index in leading], range(SEEDS, SEEDS + MORE_SEEDS))
+    more = np.hstack([losses[leading], further])
     floor = noise_floor_of(more.tolist())
-    print(f"the truth at {training_flops(truth.shape, truth.tokens):.3g} FLOPs, N {truth.shape.params:,}, D {truth.tokens:,}")
-    print(f"noise floor of {SEEDS + MORE_SEEDS} seeds {floor:.4f}; best of the 24 " + described(truth.mixtures[best[0]]))
-    print("the best: " + ", ".join(f"{one:.4f}" for one in sorted(more.mean(axis=1))))
+    best = truth.mixtures[leading[np.argmin(more.mean(axis=1))]]
     halves = spearmanr(losses[:, ::2].mean(axis=1), losses[:, 1::2].mean(axis=1)).statistic
-    print(f"rank correlation of the 24 between two halves of the seeds {halves:.3f}")
+    flops = training_flops(truth.shape, truth.tokens)
+    print(f"the truth at {flops:.3g} FLOPs, N {truth.shape.params:,}, D {truth.tokens:,}")
+    print(f"the best of {CANDIDATES}: {', '.join(f'{one:.4f}' for one in sorted(more.mean(axis=1)))}")
+    print(f"the best: {described(best)}; noise floor of {SEEDS + MORE_SEEDS} seeds {floor:.4f}")
+    print(f"rank correlation of all between two halves of {SEEDS} seeds {halves:.3f}", flush=True)
+    return best
 
-    tallies: list[list[bool]] = []
-    print(f"\n{'seed':>4} {'answer':>8} {'best of 24':>10} {'observed':>9} {'uniform':>8} {'prop.':>8} {'regret':>8} {'FLOPs':>9} {'s':>5}  mixture")
+
+def _tell_studies(truth: Truth, best: Mixture, options: argparse.Namespace) -> None:
+    """Make the studies and print how their answers do."""
+    settings = dict(one.split("=", 1) for one in options.set)
+    names = ("answer", "best of 24", "observed", "uniform", "prop.")
+    print("\nseed " + " ".join(f"{name:>10}" for name in names) + f"{'noise':>8} {'FLOPs':>9} {'s':>5}  mixture")
+    within, better, worse = 0, dict.fromkeys(names[1:], 0), dict.fromkeys(names[1:], 0)
     for seed in range(options.seeds):
         folder = prepared(options.out / f"{options.name}-{seed}", options.corpora, seed, settings)
         answer, observed, spent, seconds = decided(folder, options.workers)
-        contenders = [answer, truth.mixtures[best[0]], observed, truth.uniform, truth.proportional]
+        contenders = [answer, best, observed, truth.uniform, truth.proportional]
         found = truth.measure(contenders, range(SEEDS + MORE_SEEDS))
-        means, noise = found.mean(axis=1), noise_floor_of(found[1:].tolist())
-        regret = means[0] - min(means[0], means[1])
-        tallies.append([means[0] <= means[1] + noise, *(means[0] < one - noise for one in means[2:]), *(means[0] > one + noise for one in means[2:])])
-        print(
-            f"{seed:>4} {means[0]:8.4f} {means[1]:10.4f} {means[2]:9.4f} {means[3]:8.4f} {means[4]:8.4f} {regret:8.4f} "
-            f"{spent:9.3g} {seconds:5.0f}  {described(answer)}",
-            flush=True,
-        )
-    within, *others = np.sum(tallies, axis=0)
-    print(f"\nwithin noise of the best of the 24: {within} of {len(tallies)}")
-    for name, won, lost in zip(("best observed", "uniform", "proportional"), others[:3], others[3:], strict=True):
-        print(f"beyond noise better than {name}: {won}, worse: {lost}")
+        ours, *others = found.mean(axis=1)
+        noise = noise_floor_of(list(dict(zip(contenders, found.tolist(), strict=True)).values()))
+        within += ours <= others[0] + noise
+        for name, one in zip(names[1:], others, strict=True):
+            better[name] += ours < one - noise
+            worse[name] += ours > one + noise
+        line = " ".join(f"{one:10.4f}" for one in (ours, *others))
+        print(f"{seed:>4} {line} {noise:7.4f} {spent:9.3g} {seconds:5.0f}  {described(answer)}", flush=True)
+    print(f"\nwithin noise of the best of {CANDIDATES}, or better: {within} of {options.seeds}")
+    for name in names[1:]:
+        print(f"beyond noise better than {name}: {better[name]}, worse: {worse[name]}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,12 @@ class Truth:
         aim = Mixture.normalized({name: OBJECTIVE.get(name, 0.0) for name in names}).array(names)
         rng = np.random.default_rng(77)
         near = [aim, *rng.dirichlet(np.maximum(aim, 0.02) * NEAR, CANDIDATES - len(drawn) - 1)]
-        return cls(folder, plan, [*drawn, *(Mixture.from_array(names, space.project(h, plan.longest * BEYOND)) for h in near)], workers)
+        return cls(
+            folder,
+            plan,
+            [*drawn, *(Mixture.from_array(names, space.project(h, plan.longest * BEYOND)) for h in near)],
+            workers,
+        )
 
     @property
     def shape(self) -> ModelShape:

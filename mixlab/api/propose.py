@@ -94,7 +94,7 @@ def propose(
     picks = choose(belief, arms, offers, room, count)
     proposed = [
         ProposedRun(
-            mixture=dict(Mixture.from_array(space.names, arms.mixtures[pick.arm])),
+            mixture=dict(Mixture.from_array(space.names, pick.mixture)),
             params=offers[pick.offer].params,
             tokens=offers[pick.offer].tokens,
             flops=offers[pick.offer].flops,

@@ -20,9 +20,9 @@ from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.forms.points import Observations
 
 MOST_SEEN = 1200  # rows: a belief costs their cube
-LATE = 0.36  # of the largest N D: the largest budget and the one before it, where budgets double
-WORTH_HEARING = 1.15  # times the error: shorter runs are heard where going without them costs more
-LEAST_MIXTURES = 12  # among the largest rows, to judge that
+LATE = 0.36  # of the largest D at the same N: the largest budget and the one before it, where budgets double
+WORTH_HEARING = 1.08  # times the error: shorter rows are heard where going without them costs more
+LEAST_MIXTURES = 12  # among the longest rows, to judge that
 SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
 
 
@@ -35,15 +35,17 @@ class Belief:
         processes: by target.
         reference: log N and log D that scales are relative to: the largest runs'.
         reach: least and largest of both, relative to that, in the runs.
-        heard: N D of a row, as a share of the largest, from which on it was heard (see `of`).
-        told: rows there were when that was judged.
+        late: whether only rows of nearly the largest D at their N were heard (see `of`).
+        longest: the largest D of each N.
+        told: rows there were when `late` was judged.
     """
 
     weights: Mapping[str, float]
     processes: Mapping[str, Process]
     reference: tuple[float, float]
     reach: tuple[Array, Array]
-    heard: float
+    late: bool
+    longest: Mapping[float, float]
     told: int
 
     @classmethod
@@ -57,9 +59,9 @@ class Belief:
     ) -> Belief:
         """What n rows say.
 
-        Short runs rank mixtures by what is learnt first, and a trend over them that goes on beyond the runs leads
-        astray. So they are heard only where that makes predictions of the largest rows clearly better, as cheap
-        proxies do where large runs are few.
+        Early in a run mixtures rank by what is learnt first, and a trend over that which goes on beyond the runs leads
+        astray. So rows far from the largest D at their N are heard only where that makes predictions of the longest
+        rows clearly better.
 
         Args:
             rows: of a run table; their own `loss` is not read.
@@ -71,11 +73,12 @@ class Belief:
         top = int(np.argmax(rows.x + rows.y))
         reference = (float(rows.x[top]), float(rows.y[top])) if before is None else before.reference
         scale = np.column_stack([rows.x - reference[0], rows.y - reference[1]])
-        compute = np.exp(scale.sum(axis=1) - scale.sum(axis=1).max())
         latest = _latest(rows.run, rows.y, MOST_SEEN)
+        late = _late(rows.x, rows.y)
+        longest = {float(n): float(rows.tokens[rows.params == n].max()) for n in np.unique(rows.params)}
 
-        def heard(least: float, before: Belief | None) -> Belief:
-            kept = latest & (compute >= least)
+        def heard(only_late: bool, before: Belief | None) -> Belief:
+            kept = latest & late if only_late else latest
             processes = {}
             for name in weights:
                 told = kept & np.isfinite(losses[name])
@@ -83,43 +86,44 @@ class Belief:
                 seen = Rows(np.sqrt(np.maximum(rows.mixture, 0.0)), scale, scale, rows.run).some(told)
                 processes[name] = Process.of(seen, losses[name][told], old, seed)
             reach = (scale[kept].min(axis=0), scale[kept].max(axis=0))
-            return cls(weights, processes, reference, reach, least, len(rows))
+            return cls(weights, processes, reference, reach, only_late, longest, len(rows))
 
         if before is not None and len(rows) < RETUNED * before.told:
-            return replace(heard(before.heard, before), told=before.told)
-        every = heard(0.0, before if before is not None and before.heard == 0 else None)
-        large = rows.mixture[compute >= LATE]
-        if len(large) == len(rows) or len(np.unique(groups_of_mixtures(large))) < LEAST_MIXTURES:
+            return replace(heard(before.late, before), told=before.told)
+        every = heard(False, None if before is None or before.late else before)
+        if late.all() or len(np.unique(groups_of_mixtures(rows.mixture[late]))) < LEAST_MIXTURES:
             return every
-        late = heard(LATE, before if before is not None and before.heard == LATE else None)
-        return late if late.error_from(LATE) <= WORTH_HEARING * every.error_from(LATE) else every
+        only_late = heard(True, before if before is not None and before.late else None)
+        return only_late if only_late.late_error <= WORTH_HEARING * every.late_error else every
 
     @property
     def error(self) -> float:
-        """Root mean square error of log objective on mixtures left out one at a time; see `error_from`."""
-        return self.error_from(0.0)
-
-    def error_from(self, least: float) -> float:
-        """The same over the rows of at least this share of the largest N D.
+        """Root mean square error of log objective on mixtures left out one at a time.
 
         NaN where a target is missing in some rows: the objective is not known there.
         """
+        missed = self._missed()
+        return float(np.sqrt(np.mean(missed**2))) if missed is not None else float("nan")
+
+    @property
+    def late_error(self) -> float:
+        """The same over the rows of nearly the largest D at their N."""
+        missed, scale = self._missed(), next(iter(self.processes.values())).rows.scale
+        return float(np.sqrt(np.mean(missed[_late(*scale.T)] ** 2))) if missed is not None else float("nan")
+
+    def _missed(self) -> Array | None:
         rows = [one.rows for one in self.processes.values()]
         if any(len(one) != len(rows[0]) or np.any(one.run != rows[0].run) for one in rows):
-            return float("nan")
-        compute = rows[0].scale.sum(axis=1)
-        judged = compute >= compute.max() + (np.log(least) if least > 0 else -np.inf)
-        predicted, observed = np.zeros(len(compute)), np.zeros(len(compute))
+            return None
+        predicted, observed = np.zeros(len(rows[0])), np.zeros(len(rows[0]))
         for name, process in self.processes.items():
             predicted += self.weights[name] * (process.floor + np.exp(process.unseen))
             observed += self.weights[name] * (process.floor + np.exp(process.seen))
-        return float(np.sqrt(np.mean(np.log(predicted / observed)[judged] ** 2)))
+        return np.asarray(np.log(predicted / observed))
 
     def hears(self, params: float, tokens: float) -> bool:
         """Whether a run of this N and D is long enough to be heard."""
-        return float(np.log(params) + np.log(tokens)) >= sum(self.reference) + (
-            np.log(self.heard) if self.heard > 0 else -np.inf
-        )
+        return not self.late or tokens >= LATE * self.longest.get(params, 0.0)
 
     def points(self, mixture: ArrayLike, params: ArrayLike, tokens: ArrayLike) -> Rows:
         """Points at h (M, K) or (K,), N and D, one or (M,) of each.
@@ -221,6 +225,14 @@ class Sight:
         """The same at some of the points."""
         covariance = self.covariance[:, these[:, None], these]
         return Sight(self.weights, self.floor, self.mean[:, these], covariance, self.noise[:, these])
+
+
+def _late(log_n: Array, log_d: Array) -> NDArray[np.bool_]:
+    """Rows of nearly the largest D at their N, shape (n,)."""
+    _, size = np.unique(log_n, return_inverse=True)
+    longest = np.full(size.max() + 1, -np.inf)
+    np.maximum.at(longest, size, log_d)
+    return np.asarray(log_d >= longest[size] + np.log(LATE))
 
 
 def _root(covariance: Array) -> Array:

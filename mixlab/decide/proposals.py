@@ -34,18 +34,35 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """A run that was made and may go on to a larger scale, for what is left of the way.
+
+    Attributes:
+        mixture: h, shape (K,).
+        offer: index of the scale that it would come to.
+        flops: what that costs beyond what it has cost.
+    """
+
+    mixture: Array
+    offer: int
+    flops: float
+
+
+@dataclass(frozen=True)
 class Pick:
     """A run that is worth making.
 
     Attributes:
-        arm: index of its mixture among the arms.
+        mixture: h, shape (K,).
         offer: index of its scale among the offers.
         gain: nats^2 of doubt that it takes off.
+        continues: index of the continuation that it is; None where it starts anew.
     """
 
-    arm: int
+    mixture: Array
     offer: int
     gain: float
+    continues: int | None = None
 
 
 def doubt(arms: Arms) -> float:
@@ -64,8 +81,11 @@ def choose(
     budget: float,
     most: int,
     under_way: Sequence[tuple[Array, int]] = (),
+    continuations: Sequence[Continuation] = (),
 ) -> list[Pick]:
     """Up to `most` runs that cost at most `budget` FLOPs in all, the most worthwhile first.
+
+    A short run is stopped early, so to speak, when nothing that it could still tell is worth what is left of its way.
 
     Args:
         belief: what is known.
@@ -74,38 +94,44 @@ def choose(
         budget: FLOPs.
         most: runs.
         under_way: runs that are made already and not told yet: mixtures, each with the index of its offer.
+        continuations: runs that may go on.
     """
-    heard = np.array([belief.hears(one.params, one.tokens) for one in offers])
-    A, lead = len(arms.mixtures), arms.leader
-    options = np.sort(np.argsort(-arms.chance, kind="stable")[:MOST_OPTIONS])
-    B = len(options)
-    scales = [one for one in offers for _ in range(B)] + [offers[index] for _, index in under_way]
+    heard = [index for index, one in enumerate(offers) if belief.hears(one.params, one.tokens)]
+    likely = np.sort(np.argsort(-arms.chance, kind="stable")[:MOST_OPTIONS])
+    anew = [(arms.mixtures[arm], index, offers[index].flops, None) for index in heard for arm in likely]
+    further = [
+        (one.mixture, one.offer, one.flops, place) for place, one in enumerate(continuations) if one.offer in heard
+    ]
+    options = [*anew, *further]
+    A, lead, end = len(arms.mixtures), arms.leader, len(arms.mixtures) + len(options)
+    points = [*((h, index) for h, index, *_ in options), *under_way]
     at = belief.points(
-        np.concatenate([arms.mixtures, *[arms.mixtures[options]] * len(offers), *(h[None] for h, _ in under_way)]),
-        [arms.params] * A + [one.params for one in scales],
-        [arms.tokens] * A + [one.tokens for one in scales],
+        np.array([*arms.mixtures, *(h for h, _ in points)]),
+        [arms.params] * A + [offers[index].params for _, index in points],
+        [arms.tokens] * A + [offers[index].tokens for _, index in points],
     )
     sight = belief.sight(at)
     covariance, steep = sight.covariance, sight.steepness[:, :A]
-    end = A + B * len(offers)
     for point in range(end, len(at)):
         covariance = _told(covariance, sight.noise, point)
     covariance, noise = covariance[:, :end, :end], sight.noise[:, :end]
-    price = np.repeat([one.flops for one in offers], B)
+    price = np.array([flops for _, _, flops, _ in options])
     # A place in the batch is as scarce as its share of the budget, or a budget would end in runs too small to matter.
     worth = price + budget / most
-    telling = np.repeat(heard, B)
+    left = np.ones(len(options), dtype=bool)
     picks: list[Pick] = []
-    while len(picks) < most:
+    while options and len(picks) < most:
         variance = np.einsum("tmm->tm", covariance)[:, A:] + noise[:, A:]
         told = steep[:, :, None] * covariance[:, :A, A:]
         told = told - told[:, [lead]]
         gain = np.einsum("a,tac->c", arms.chance, told**2 / variance[:, None, :])
-        value = np.where(telling & (price <= budget), gain / worth, 0.0)
+        value = np.where(left & (price <= budget), gain / worth, 0.0)
         best = int(np.argmax(value))
         if value[best] <= 0:
             break
-        picks.append(Pick(int(options[best % B]), best // B, float(gain[best])))
+        h, offer, _, continues = options[best]
+        picks.append(Pick(h, offer, float(gain[best]), continues))
+        left[best] = continues is None  # a mixture may be repeated with another seed, a run goes on once
         budget -= price[best]
         covariance = _told(covariance, noise, A + best)
     return picks

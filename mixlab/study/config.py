@@ -35,6 +35,7 @@ SAID_LATER = {
 }
 Reference = Literal["proportional", "uniform", "prior"]
 
+DESIGN_MIXTURES, DESIGN_PER_DOMAIN = 16, 2  # of a first round, at least
 TOKENS_PER_PARAM = 20.0  # D / N of a compute-optimal run (Hoffmann et al. 2022)
 
 
@@ -215,14 +216,13 @@ class SweepConfig(Section):
 
     Attributes:
         budgets: training FLOPs. Every run is evaluated at each of them, with its learning rate decayed to zero.
-        mixtures: distinct mixtures in the first round.
+        mixtures: distinct mixtures in the first round; absent: 16, or two for each domain where that is more.
         design: `dirichlet` surrounds the prior, `sobol` covers the whole space; both include the corners, the prior and
             the uniform mixture.
         sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
             mixture are trained at all sizes.
         replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
-        rounds: rounds in total at most; from the second on, runs are proposed from those so far. One by default: at the
-            sizes of the quickstart further rounds did not pay.
+        rounds: rounds in total at most; from the second on, runs are proposed from those so far.
         proposals: how many of the reference size's runs each later round may cost.
         flops: training FLOPs of all rounds together, beyond which no run of a later round is made.
         sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
@@ -232,11 +232,11 @@ class SweepConfig(Section):
     """
 
     budgets: tuple[Quantity, ...] = Field(("2.5e11", "5e11", "1e12"), min_length=1, validate_default=True)
-    mixtures: int = Field(24, ge=2)
+    mixtures: int | None = Field(None, ge=2)
     design: Literal["dirichlet", "sobol"] = "dirichlet"
-    sizes_per_mixture: int = Field(2, ge=1)
+    sizes_per_mixture: int = Field(1, ge=1)
     replicates: int = Field(2, ge=1, le=100)
-    rounds: int = Field(1, ge=1)
+    rounds: int = Field(6, ge=1)
     proposals: int = Field(6, ge=1)
     flops: Quantity | None = None
     sampler: Literal["regret", "law", "tpe", "gp", "qmc", "random"] = "regret"
@@ -393,6 +393,11 @@ class StudyConfig(Section):
     def trained(self) -> tuple[str, ...]:
         """The domains that mixtures are made of: all but those for evaluation alone."""
         return tuple(name for name in self.domains if name not in self.mixtures.evaluation_only)
+
+    @property
+    def first_mixtures(self) -> int:
+        """Distinct mixtures of the sweep's first round."""
+        return self.sweep.mixtures or max(DESIGN_MIXTURES, DESIGN_PER_DOMAIN * len(self.trained))
 
     @property
     def answer_digest(self) -> str:

@@ -58,10 +58,11 @@ proxies:
 
 sweep:
   budgets: [2.5e11, 5e11, 1e12]  # training FLOPs; every proxy is evaluated at each of them
-  mixtures: 24               # different mixtures in the first round
-  replicates: 2              # seeds for the prior and the uniform mixture, to measure the noise
-  # rounds: 6                # later rounds add runs where the answer at the target is in doubt
-  # proposals: 6             # what a later round may cost, in runs of the middle size
+  mixtures: 16               # different mixtures in the first round; with more than 8 domains take two for each
+  replicates: 2              # seeds for the prior and the most extreme mixture, to measure the noise
+  rounds: 6                  # later rounds add runs where the answer at the target is in doubt
+  proposals: 6               # what a later round may cost, in runs of the middle size
+  # flops: 5e13              # what all rounds may cost
 
 target:
   flops: 1e13                # training FLOPs of the big run

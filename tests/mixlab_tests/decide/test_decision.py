@@ -123,7 +123,7 @@ def test_a_pick_takes_off_what_telling_it_takes_off() -> None:
         lead = arms.leader
         return float(arms.chance @ (np.diag(scaled) + scaled[lead, lead] - 2 * scaled[:, lead]))
 
-    fallen = doubt(np.zeros((0, 4))) - doubt(arms.mixtures[[pick.arm]])
+    fallen = doubt(np.zeros((0, 4))) - doubt(pick.mixture[None])
     assert fallen == pytest.approx(pick.gain, rel=1e-4)
 
 
