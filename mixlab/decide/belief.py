@@ -20,7 +20,7 @@ from mixlab.laws.choice.rows import groups_of_mixtures
 from mixlab.laws.forms.points import Observations
 
 MOST_SEEN = 1200  # rows: a belief costs their cube
-LATE = 0.36  # of the largest D at the same N: the largest budget and the one before it, where budgets double
+LONG_ENOUGH = 0.36  # of the largest D at the same N: the largest budget and the one before it, where budgets double
 WORTH_HEARING = 1.08  # times the error: shorter rows are heard where going without them costs more
 LEAST_MIXTURES = 12  # among the longest rows, to judge that
 SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
@@ -123,7 +123,7 @@ class Belief:
 
     def hears(self, params: float, tokens: float) -> bool:
         """Whether a run of this N and D is long enough to be heard."""
-        return not self.late or tokens >= LATE * self.longest.get(params, 0.0)
+        return not self.late or tokens >= LONG_ENOUGH * self.longest.get(params, 0.0)
 
     def points(self, mixture: ArrayLike, params: ArrayLike, tokens: ArrayLike) -> Rows:
         """Points at h (M, K) or (K,), N and D, one or (M,) of each.
@@ -232,7 +232,7 @@ def _late(log_n: Array, log_d: Array) -> NDArray[np.bool_]:
     _, size = np.unique(log_n, return_inverse=True)
     longest = np.full(size.max() + 1, -np.inf)
     np.maximum.at(longest, size, log_d)
-    return np.asarray(log_d >= longest[size] + np.log(LATE))
+    return np.asarray(log_d >= longest[size] + np.log(LONG_ENOUGH))
 
 
 def _root(covariance: Array) -> Array:

@@ -20,6 +20,7 @@ from mixlab.commands.export import export
 from mixlab.corpus.prepare.run import prepare_corpus
 from mixlab.errors import ConfigError
 from mixlab.files import write_json
+from mixlab.mixture import Mixture
 from mixlab.runs.specs import RunRecord
 from mixlab.study.folder import StudyFolder
 from sweeps.driver import Watcher, run_sweep
@@ -27,15 +28,16 @@ from sweeps.executors.base import Event, Finished, Restarted
 from sweeps.executors.local import LocalExecutor
 from sweeps.executors.work import Job, Work
 from sweeps.ledger import read_ledger
-from sweeps.plan import open_plan
+from sweeps.plan import flops_beyond, open_plan, spec_of, without_parts
 from sweeps.proposals import first_specs
-from sweeps.rounds import Round, read_round
+from sweeps.rounds import Ask, Round, read_round
 from sweeps.tracking import NoTracker
 
 
-def sweep(folder: StudyFolder, **options: object) -> list[RunRecord]:
+def sweep(folder: StudyFolder, watcher: Watcher | None = None, **options: object) -> list[RunRecord]:
     executor = LocalExecutor(Work.of(folder), 2)
-    return list(run_sweep(folder, executor, NoTracker(), Watcher(), **options).records)  # type: ignore[arg-type]
+    result = run_sweep(folder, executor, NoTracker(), watcher or Watcher(), **options)  # type: ignore[arg-type]
+    return list(result.records)
 
 
 def table(folder: StudyFolder) -> pd.DataFrame:
@@ -218,6 +220,30 @@ def test_a_round_that_takes_off_doubt_follows_from_the_records_alone(swept_folde
     again = sweep(StudyFolder.open(folder.root))
     assert [record.run_id for record in again] == [record.run_id for record in records]
     assert [read_round(folder.round_file(number)) for number in (1, 2)] == decided
+
+
+def test_a_run_that_goes_on_counts_once(swept_folder: StudyFolder) -> None:
+    """A short run that a later round takes further trains its trunk once, and its points stand once in the table."""
+    text = swept_folder.config_file.read_text()
+    swept_folder.config_file.write_text(text.replace("  rounds: 1\n", "  rounds: 3\n"))
+    folder = StudyFolder.open(swept_folder.root)
+    plan, before = open_plan(folder), table(folder)
+    h = Mixture({"count": 0.2, "words": 0.5, "noise": 0.3})
+    short, whole = Ask(h, 1, 1), Ask(h, 1, len(plan.tokens[1]))
+    Round((short,)).write(folder.round_file(1))
+    Round((whole,)).write(folder.round_file(2))
+    processed: list[int] = []
+    watcher = Watcher()
+    watcher.progress = lambda job, tokens: processed.append(tokens * len(job))  # type: ignore[method-assign]
+    sweep(folder, watcher=watcher)
+    asked = spec_of(plan, whole)
+    assert sum(processed) == asked.trained_tokens
+    added = table(folder).iloc[len(before) :]
+    assert list(added["tokens"]) == [asked.tokens_after(asked.steps(d)) for d in asked.tokens]
+    assert set(added["run_id"]) == {asked.run_id}
+    part = spec_of(plan, short)
+    assert flops_beyond(asked, [part]) == pytest.approx(asked.flops - part.flops)
+    assert without_parts([part, asked]) == [asked]
 
 
 def test_a_sweep_ends_when_its_flops_are_spent(swept_folder: StudyFolder) -> None:

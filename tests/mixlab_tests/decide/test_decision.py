@@ -12,7 +12,7 @@ from mixlab.constraints import parse_constraint
 from mixlab.decide.arms import Arms, gather, spread_out
 from mixlab.decide.belief import Belief
 from mixlab.decide.decision import Opinion, decide
-from mixlab.decide.proposals import Offer, choose
+from mixlab.decide.proposals import Continuation, Offer, choose
 from mixlab.laws.forms.points import Observations
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 
@@ -134,6 +134,58 @@ def test_a_batch_keeps_to_its_budget_and_cheap_runs_win_where_they_tell_as_much(
     assert sum((1.0, 0.1)[pick.offer] for pick in picks) <= 1.0
     assert {pick.offer for pick in picks} == {1}
     assert choose(belief, arms, [Offer(N, D, 2.0)], 1.0, 5) == []
+
+
+def test_a_run_goes_on_where_that_is_cheap_and_only_once() -> None:
+    belief, known = belief_of(30, noise=0.01)
+    arms = arms_of(belief, known)
+    offers = [Offer(N, D, 1.0)]
+    there = choose(belief, arms, offers, 1.0, 1)[0].mixture
+    cheap = Continuation(there, 0, 0.01)
+    picks = choose(belief, arms, offers, 5.0, 4, continuations=[cheap])
+    assert [pick.continues for pick in picks].count(0) == 1
+    assert picks[0].continues == 0
+    np.testing.assert_array_equal(picks[0].mixture, there)
+    # At the price of a new run it is worth what any run of its mixture is.
+    dear = choose(belief, arms, offers, 1.0, 1, continuations=[Continuation(there, 0, 1.0)])[0]
+    assert dear.gain == pytest.approx(choose(belief, arms, offers, 1.0, 1)[0].gain)
+    assert choose(belief, arms, offers, 0.5, 4, continuations=[Continuation(there, 0, 1.0)]) == []
+
+
+def early_ranks_otherwise(count: int, early: float, seed: int = 0) -> tuple[Observations, Array]:
+    """Runs with branches at D / 8, D / 4 and D: early on a loss depends on other domains too, by `early`."""
+    rng = np.random.default_rng(seed)
+    h = np.repeat(rng.dirichlet(np.ones(4), count), 3, axis=0)
+    tokens = np.tile([D / 8, D / 4, D], count)
+    late = h @ np.array([-0.5, 0.3, 0.1, 0.0])
+    # What is learnt first is a bend in another direction for each mixture, and gone by the end.
+    strange = early * np.sin(9 * h @ np.array([1.0, -2.0, 3.0, -1.0])) * (np.log(D / tokens) / np.log(8))
+    loss = 2 * np.exp(0.3 * late + strange) * (tokens / D) ** -0.1
+    loss *= np.exp(0.003 * rng.standard_normal(len(loss)))
+    run = np.repeat(np.arange(count), 3)
+    params, unlimited = np.full(len(h), float(N)), np.full(h.shape, np.inf)
+    return Observations(h, params, tokens, unlimited, loss, ("a", "b", "c", "d"), run), loss
+
+
+def test_short_runs_are_heard_where_they_tell_of_the_long_ones() -> None:
+    """Not where they rank mixtures by what is learnt first; what is not heard is not proposed either."""
+    rows, loss = early_ranks_otherwise(24, early=0.1)
+    belief = Belief.of(rows, {"loss": loss}, {"loss": 1.0})
+    assert belief.late
+    assert set(np.exp(belief.processes["loss"].rows.scale[:, 1]).round(3)) == {1.0}
+    assert belief.hears(N, D / 2)
+    assert not belief.hears(N, D / 4)
+    assert belief.hears(2 * N, D / 4)  # at a size that nobody ran, there is no longer run
+    arms = arms_of(belief, rows.mixture)
+    picks = choose(belief, arms, [Offer(N, D, 1.0), Offer(N, D / 4, 0.01)], 3.0, 6)
+    assert {pick.offer for pick in picks} == {0}
+
+
+def test_a_belief_goes_on_hearing_what_it_heard() -> None:
+    rows, loss = early_ranks_otherwise(24, early=0.1)
+    belief = Belief.of(rows, {"loss": loss}, {"loss": 1.0})
+    more, further = early_ranks_otherwise(26, early=0.1)
+    assert Belief.of(more, {"loss": further}, {"loss": 1.0}, belief).late
 
 
 @settings(max_examples=10, deadline=None)
