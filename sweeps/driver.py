@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mixlab.mixture import Mixture
 from mixlab.objective import Objective
-from mixlab.runs.records import records_to_table
 from mixlab.runs.specs import RunRecord, RunSpec
-from mixlab.runs.table import Runs
 from mixlab.shown import Shown
 from mixlab.study.folder import StudyFolder
+from sweeps.course import Course
 from sweeps.executors.base import Executor, Finished, Progress, Restarted
 from sweeps.executors.registry import make_executor
-from sweeps.executors.work import Job
+from sweeps.executors.work import Job, Work
 from sweeps.ledger import Ledger
 from sweeps.optuna_view import OptunaView
-from sweeps.plan import Plan, open_plan, round_specs, stacks, without_parts
-from sweeps.proposals import first_round, first_specs, later_round
+from sweeps.plan import open_plan, stacks
 from sweeps.tracking import Tracker, make_tracker
 
 if TYPE_CHECKING:
@@ -145,35 +142,15 @@ def run_sweep(
     """Make all rounds of a study's sweep, and write runs.parquet after each; see `sweep`."""
     plan = open_plan(folder)
     config = plan.config
-    planned: list[RunSpec] = []
-    mixtures: list[Mixture] = []
-    trials: dict[Mixture, str] = {}  # run id by mixture, of those trained where mixtures are compared
-    records: tuple[RunRecord, ...] = ()
     with Ledger.hold(folder.ledger) as ledger:
         view = OptunaView(
             config.name, storage or folder.optuna, plan.space, plan.longest, config.sweep.sampler, config.seed
         )
-        for number in range(config.sweep.rounds):
-            if number == 0:
-                fresh, specs = first_round(plan), first_specs(plan)
-            else:
-                table = study_table(plan, records)
-                decided = later_round(plan, number, folder, table, mixtures, planned, view)
-                if decided.stop is not None:
-                    watcher.note(decided.stop)
-                    break
-                fresh, specs = list(dict.fromkeys(ask.mixture for ask in decided.asks)), round_specs(plan, decided.asks)
-            compared = {mixture: plan.spec(mixture, plan.reference).run_id for mixture in fresh}
-            asked = {spec.run_id for spec in specs}
-            trials |= {mixture: run_id for mixture, run_id in compared.items() if run_id in asked}
-            view.follow(dict.fromkeys(mixture for mixture in fresh if mixture in trials))
-            make_runs(specs, ledger, executor, tracker, watcher, plan.facts.objective)
-            mixtures += fresh
-            planned = without_parts([*planned, *specs])
-            records = tuple(ledger.records[spec.run_id] for spec in planned)
-            # Before anything else, so that what was trained can be used whatever becomes of the next round.
-            study_table(plan, records).write(folder.runs)
-            view.follow({mixture: objective_loss(plan, ledger.records[one]) for mixture, one in trials.items()})
+        making = _Making(ledger, executor.work, tracker, watcher, plan.facts.objective)
+        course = Course(plan, folder, ledger, view, making.begin, watcher.note)
+        making.make(executor, course.jobs(making.over))
+        course.tell()
+        records = course.records
     return SweepResult(records, folder.runs)
 
 
@@ -190,46 +167,55 @@ def make_runs(
     What is trained together is settled by `specs` alone, so that a sweep which was interrupted comes to the same
     numbers. Where a stack's records were torn apart, it is made again whole and its known records stay.
     """
-    known = {run_id: record for run_id, record in ledger.records.items() if record.status != "failed"}
-    for warning in ledger.warnings:
-        watcher.warn(warning)
-    ledger.warnings.clear()
-    work = executor.work
-    jobs = [job for job in stacks(specs, work.stack_limit) if any(spec.run_id not in known for spec in job)]
-    flops = sum(work.flops_left(job) for job in jobs)
-    watcher.plan(jobs, flops, done=len(specs) - sum(len(job) for job in jobs))
-    if not jobs:
-        return
-    with closing(executor.run(jobs)) as events:
-        for event in events:
-            if isinstance(event, Progress):
-                watcher.progress(event.job, event.tokens)
-            elif isinstance(event, Restarted):
-                code = "" if event.exit_code is None else f" (exit code {event.exit_code})"
-                watcher.warn(f"a worker died{code}; its job is restarted")
-            elif isinstance(event, Finished):
-                for record in event.records:
-                    if record.run_id not in known:
-                        ledger.write(record)
-                        _track(record, tracker, objective, watcher)
-                    watcher.finished(record)
+    making = _Making(ledger, executor.work, tracker, watcher, objective)
+    making.make(executor, making.begin(specs))
 
 
-def study_table(plan: Plan, records: Iterable[RunRecord]) -> Runs:
-    """The run table of a study's records; runs without a point are left out and counted by the table's notes.
+class _Making:
+    """Jobs that are being made: what is over, and who is told.
 
-    Raises:
-        RunTableError: when no run has finished.
+    Args:
+        ledger, tracker: where each record goes.
+        work: of the executor.
+        watcher: who is told.
+        objective: what trackers log.
     """
-    unique = {domain.name: domain.unique_tokens for domain in plan.inventory.domains}
-    return records_to_table(records, plan.facts.objective, unique, plan.config.mixtures.evaluation_only)
 
+    def __init__(self, ledger: Ledger, work: Work, tracker: Tracker, watcher: Watcher, objective: Objective) -> None:
+        self._ledger, self._work, self._tracker = ledger, work, tracker
+        self._watcher, self._objective = watcher, objective
+        self._over = {run_id for run_id, record in ledger.records.items() if record.status != "failed"}
+        for warning in ledger.warnings:
+            watcher.warn(warning)
+        ledger.warnings.clear()
 
-def objective_loss(plan: Plan, record: RunRecord) -> float:
-    """The objective at the record's largest budget; NaN when the run did not get there."""
-    if record.status != "done":
-        return float("nan")
-    return plan.facts.objective.of_evals(record.points[-1].losses)
+    def over(self, spec: RunSpec) -> bool:
+        """Whether a run is over: one that failed before is tried once more."""
+        return spec.run_id in self._over
+
+    def begin(self, specs: Sequence[RunSpec]) -> list[Job]:
+        """The jobs that `specs` still need, told to the watcher."""
+        jobs = [job for job in stacks(specs, self._work.stack_limit) if not all(map(self.over, job))]
+        flops = sum(self._work.flops_left(job) for job in jobs)
+        self._watcher.plan(jobs, flops, done=len(specs) - sum(len(job) for job in jobs))
+        return jobs
+
+    def make(self, executor: Executor, jobs: Iterable[Job | None]) -> None:
+        """Make `jobs` as they come; each record goes to the ledger as it ends."""
+        with closing(executor.run(jobs)) as events:
+            for event in events:
+                if isinstance(event, Progress):
+                    self._watcher.progress(event.job, event.tokens)
+                elif isinstance(event, Restarted):
+                    code = "" if event.exit_code is None else f" (exit code {event.exit_code})"
+                    self._watcher.warn(f"a worker died{code}; its job is restarted")
+                elif isinstance(event, Finished):
+                    for record in event.records:
+                        if record.run_id not in self._over:
+                            self._ledger.write(record)
+                            _track(record, self._tracker, self._objective, self._watcher)
+                            self._over.add(record.run_id)
+                        self._watcher.finished(record)
 
 
 def _track(record: RunRecord, tracker: Tracker, objective: Objective, watcher: Watcher) -> None:

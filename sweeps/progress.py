@@ -37,11 +37,15 @@ class ProgressWatcher(Watcher):
 
     def plan(self, jobs: Sequence[Job], flops: float, done: int) -> None:
         self._close()
-        self._total, self._done = flops, 0.0
-        self._runs, self._finished = sum(len(job) for job in jobs), 0
-        self._started = self._last = time.monotonic()
+        fresh = sum(len(job) for job in jobs)
+        if self._finished == self._runs:
+            self._total = self._done = 0.0
+            self._runs = self._finished = 0
+            self._started = self._last = time.monotonic()
+        # Else the round before goes on, and this one joins it.
+        self._total, self._runs = self._total + flops, self._runs + fresh
         if done:
-            self._console.print(f"{done} runs finished before, {self._runs} to go")
+            self._console.print(f"{done} runs finished before, {fresh} to go")
         if self._console.is_terminal and jobs:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), console=self._console

@@ -64,6 +64,7 @@ def later_round(
     known: Sequence[Mixture],
     planned: Sequence[RunSpec],
     view: OptunaView,
+    under_way: Sequence[Ask] = (),
 ) -> Round:
     """Round `number` (from 1), as it was decided, or decided now.
 
@@ -75,6 +76,7 @@ def later_round(
         known: the mixtures so far.
         planned: the runs so far.
         view: whose sampler proposes, where the study's is one of Optuna's.
+        under_way: runs that are planned and that `table` does not know yet.
 
     Raises:
         ConfigError: when the file that keeps it is damaged.
@@ -91,7 +93,7 @@ def later_round(
     spent = sum(spec.flops for spec in planned)
     sampler, wanted = plan.config.sweep.sampler, plan.config.sweep.proposals
     if sampler == "regret":
-        decided = _least_regret(plan, number, folder, table, planned)
+        decided = _least_regret(plan, number, folder, table, planned, under_way)
     elif sampler == "law":
         decided = Round(rotation(plan, _thompson(plan, table, known, wanted, number), len(known)), flops=spent)
     else:
@@ -113,7 +115,14 @@ def _affordable(plan: Plan, decided: Round, number: int, planned: Sequence[RunSp
     return replace(decided, asks=asks, stop=reason)
 
 
-def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, planned: Sequence[RunSpec]) -> Round:
+def _least_regret(
+    plan: Plan,
+    number: int,
+    folder: StudyFolder,
+    table: Runs,
+    planned: Sequence[RunSpec],
+    under_way: Sequence[Ask],
+) -> Round:
     """The runs that take most off the doubt about the best mixture at the target, or why there are no more."""
     sweep = plan.config.sweep
     spent = sum(spec.flops for spec in planned)
@@ -134,8 +143,8 @@ def _least_regret(plan: Plan, number: int, folder: StudyFolder, table: Runs, pla
         )
         return Round((), reason, spent, decision.regret, decision.noise)
     left = sweep.flops - spent if sweep.flops is not None else float("inf")
-    short = _short([ask for one in before for ask in one.asks], plan)
-    asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, short)
+    short = [ask for ask in _short([ask for one in before for ask in one.asks], plan) if ask not in under_way]
+    asks = _asks(plan, belief, arms, decision.mixture, number, left, planned, short, under_way)
     return Round(tuple(asks), None, spent, decision.regret, decision.noise)
 
 
@@ -156,6 +165,7 @@ def _asks(
     budget: float,
     planned: Sequence[RunSpec],
     short: Sequence[Ask],
+    under_way: Sequence[Ask],
 ) -> list[Ask]:
     """The answer at the size whose turn it is, and the most worthwhile runs beside it.
 
@@ -181,12 +191,16 @@ def _asks(
         room -= plan.cost(turn, whole)
     longest = {shape.params: counts[-1] for shape, counts in zip(plan.shapes, plan.tokens, strict=True)}
     large = sum(spec.flops for spec in planned if spec.tokens[-1] == longest[spec.shape.params])
-    if large < LARGE * sum(spec.flops for spec in planned):
-        scales = [(size, budgets) for size, budgets in scales if budgets == len(plan.tokens[size])]
+    only_whole = large < LARGE * sum(spec.flops for spec in planned)
     offers = [
-        Offer(plan.shapes[size].params, plan.tokens[size][budgets - 1], plan.cost(size, budgets))
+        Offer(
+            plan.shapes[size].params,
+            plan.tokens[size][budgets - 1],
+            plan.cost(size, budgets) if budgets == len(plan.tokens[size]) or not only_whole else float("inf"),
+        )
         for size, budgets in scales
     ]
+    made = [(ask.mixture.array(names), scales.index((ask.size, ask.budgets))) for ask in under_way]
     further = [replace(ask, budgets=len(plan.tokens[ask.size])) for ask in short]
     continuations = [
         Continuation(
@@ -196,7 +210,7 @@ def _asks(
         )
         for ask in further
     ]
-    for pick in choose(belief, arms, offers, room, SHORTER * sweep.proposals, continuations=continuations):
+    for pick in choose(belief, arms, offers, room, SHORTER * sweep.proposals, made, continuations):
         if pick.continues is None:
             add(pick.mixture, *scales[pick.offer])
         else:

@@ -18,7 +18,7 @@ from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunRecord
 from mixlab.shown import Shown, table
 from mixlab.units import format_flops, format_quantity
-from sweeps.driver import objective_loss
+from sweeps.course import objective_loss
 from sweeps.proof import RECOMMENDED, Proof
 
 if TYPE_CHECKING:

@@ -31,8 +31,9 @@ from mixlab.runs.read import read_runs
 from mixlab.runs.shapes import ModelShape
 from mixlab.search.baselines import best_observed
 from mixlab.study.folder import StudyFolder
+from sweeps.course import objective_loss
 from sweeps.designs import draw_mixtures
-from sweeps.driver import Watcher, make_runs, objective_loss, sweep
+from sweeps.driver import Watcher, make_runs, sweep
 from sweeps.executors.registry import make_executor
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, open_plan

@@ -224,6 +224,8 @@ class SweepConfig(Section):
         replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
         rounds: rounds in total at most; from the second on, runs are proposed from those so far.
         proposals: how many of the reference size's runs each later round may cost.
+        overlap: whether a round is proposed while the last runs of the one before it are still made, so that no worker
+            waits for them: with many workers. It is then proposed from what the rounds before that told.
         flops: training FLOPs of all rounds together, beyond which no run of a later round is made.
         sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
             target, per FLOP; the sweep stops when that doubt is below the noise), `law` (optima of the fitted law under
@@ -238,9 +240,19 @@ class SweepConfig(Section):
     replicates: int = Field(2, ge=1, le=100)
     rounds: int = Field(6, ge=1)
     proposals: int = Field(6, ge=1)
+    overlap: bool = False
     flops: Quantity | None = None
     sampler: Literal["regret", "law", "tpe", "gp", "qmc", "random"] = "regret"
     workers: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _only_regret_overlaps(self) -> SweepConfig:
+        if self.overlap and self.sampler != "regret":
+            raise refusal(
+                f"rounds overlap where sweep.sampler is regret, but it is {self.sampler}",
+                "set sweep.overlap to false, or sweep.sampler to regret",
+            )
+        return self
 
 
 class TargetConfig(Section):

@@ -8,6 +8,9 @@ but the pool is written already: `pool.PoolExecutor`.
 
 Required:
 
+- `run` asks for the next job when a worker is free, and not before: what is still to be made may depend on what has
+  finished. Where it is given None there is no job until another one has finished and been dealt with; where nothing is
+  being made then, `run` ends, as it does at the end of `jobs`. `Waiting` keeps to that.
 - `run` yields exactly one `Finished` per job, with one record per member in the job's order, and after it nothing more
   about that job. It may be called again and again.
 - A run whose training raises, or whose corpus is damaged, is `failed` at once with the reason, since it would raise
@@ -25,7 +28,8 @@ Optional:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +83,29 @@ class Executor(Protocol):
         """Training FLOP/s of all workers together on runs like each of `specs`, measured in seconds."""
         ...
 
-    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
-        """Make all `jobs`."""
+    def run(self, jobs: Iterable[Job | None]) -> Generator[Event, None, None]:
+        """Make all `jobs`, as they come."""
         ...
+
+
+class Waiting:
+    """Jobs that wait for a worker: first what is made again, then what the driver gives.
+
+    Args:
+        jobs: see `Executor.run`.
+    """
+
+    def __init__(self, jobs: Iterable[Job | None]) -> None:
+        self._given = iter(jobs)
+        self._again: deque[tuple[Job, int]] = deque()
+
+    def take(self) -> tuple[Job, int] | None:
+        """The next job, and for the how-manieth time it is made; None while there is none."""
+        if self._again:
+            return self._again.popleft()
+        job = next(self._given, None)
+        return None if job is None else (job, 1)
+
+    def put_back(self, job: Job, attempt: int) -> None:
+        """A job that is made for the `attempt`-th time."""
+        self._again.append((job, attempt))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 
 from mixlab.processes import WORKERS, WorkerProcess
 from proxies.training.train import StoppedError
-from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Progress, Restarted
+from sweeps.executors.base import MAX_ATTEMPTS, Event, Finished, Progress, Restarted, Waiting
 from sweeps.executors.pool import PoolExecutor
 from sweeps.executors.work import Job, JobWorker, Work, failed
 
@@ -42,14 +42,16 @@ class LocalExecutor(PoolExecutor):
         """For rates: a pool of processes ends with the first that dies, so `run` starts its own."""
         return ProcessPoolExecutor(self.workers, mp_context=WORKERS)
 
-    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+    def run(self, jobs: Iterable[Job | None]) -> Generator[Event, None, None]:
         """See `Executor.run`; jobs start in the order given."""
-        waiting = deque((job, 1) for job in jobs)
-        workers = [self._start() for _ in range(min(self.workers, len(jobs)))]
+        waiting = Waiting(jobs)
+        workers: list[_Process] = []
         try:
-            for worker in workers:
-                self._hand_out(worker, waiting)
-            while busy := [worker for worker in workers if worker.job is not None]:
+            while True:
+                self._occupy(workers, waiting)
+                busy = [worker for worker in workers if worker.job is not None]
+                if not busy:
+                    return
                 ready = wait([worker.pipe for worker in busy])
                 for worker in [one for one in busy if one.pipe in ready]:
                     yield from self._receive(worker, workers, waiting)
@@ -59,7 +61,21 @@ class LocalExecutor(PoolExecutor):
                 worker.process.kill()
                 worker.process.join()
 
-    def _receive(self, worker: _Process, workers: list[_Process], waiting: deque[tuple[Job, int]]) -> Iterator[Event]:
+    def _occupy(self, workers: list[_Process], waiting: Waiting) -> None:
+        """Give jobs to idle workers, and start more workers while there are jobs for them."""
+        idle = deque(worker for worker in workers if worker.job is None)
+        while (idle or len(workers) < self.workers) and (taken := waiting.take()) is not None:
+            if not idle:
+                idle.append(self._start())
+                workers.append(idle[0])
+            self._hand_out(idle.popleft(), *taken)
+
+    def _hand_out(self, worker: _Process, job: Job, attempt: int) -> None:
+        worker.job, worker.attempt = job, attempt
+        with suppress(BrokenPipeError):  # it is dead already, which shows when its answer is waited for
+            worker.pipe.send(job)
+
+    def _receive(self, worker: _Process, workers: list[_Process], waiting: Waiting) -> Iterator[Event]:
         job, attempt = worker.job, worker.attempt
         assert job is not None
         try:
@@ -67,22 +83,18 @@ class LocalExecutor(PoolExecutor):
         except (EOFError, OSError):
             worker.process.join()
             code = worker.process.exitcode
-            workers[workers.index(worker)] = fresh = self._start()
+            workers[workers.index(worker)] = self._start()
             if attempt < MAX_ATTEMPTS:
+                waiting.put_back(job, attempt + 1)
                 yield Restarted(job, code)
-                waiting.appendleft((job, attempt + 1))
-                records = None
-            else:
-                records = failed(job, f"its worker died {attempt} times, last with exit code {code}")
-            self._hand_out(fresh, waiting)
+                return
+            content = failed(job, f"its worker died {attempt} times, last with exit code {code}")
         else:
             if isinstance(content, int):
                 yield Progress(job, content)
                 return
-            records = content
-            self._hand_out(worker, waiting)
-        if records is not None:
-            yield Finished(job, tuple(replace(record, attempts=attempt) for record in records))
+            worker.job = None
+        yield Finished(job, tuple(replace(record, attempts=attempt) for record in content))
 
     def _start(self) -> _Process:
         ours, theirs = WORKERS.Pipe()
@@ -91,13 +103,6 @@ class LocalExecutor(PoolExecutor):
             process.start()
         theirs.close()
         return _Process(process, ours)
-
-    def _hand_out(self, worker: _Process, waiting: deque[tuple[Job, int]]) -> None:
-        worker.job = None
-        if waiting:
-            worker.job, worker.attempt = waiting.popleft()
-            with suppress(BrokenPipeError):  # it is dead already, which shows when its answer is waited for
-                worker.pipe.send(worker.job)
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent import futures
 from queue import SimpleQueue
 from typing import Self
@@ -18,7 +17,7 @@ from typing import Self
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
 from proxies.backend.speed import measure_rate
-from sweeps.executors.base import Event, Finished, Progress
+from sweeps.executors.base import Event, Finished, Progress, Waiting
 from sweeps.executors.work import Job, JobWorker, Work
 
 
@@ -53,9 +52,9 @@ class PoolExecutor(ABC):
             ]
             return [sum(future.result() for future in each) for each in tried]
 
-    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+    def run(self, jobs: Iterable[Job | None]) -> Generator[Event, None, None]:
         """See `Executor.run`; jobs start in the order given."""
-        waiting, busy, own, over = deque(jobs), 0, threading.local(), threading.Event()
+        waiting, busy, own, over = Waiting(jobs), 0, threading.local(), threading.Event()
         said: SimpleQueue[Event | futures.Future[Finished]] = SimpleQueue()
 
         def make(job: Job) -> Finished:
@@ -65,11 +64,13 @@ class PoolExecutor(ABC):
 
         with self.pool() as pool:
             try:
-                while waiting or busy:
+                while True:
                     # No more than can begin: a pool may make a job while it is handed in, and others wait for its end.
-                    while waiting and busy < self.workers:
+                    while busy < self.workers and (taken := waiting.take()) is not None:
                         busy += 1
-                        pool.submit(make, waiting.popleft()).add_done_callback(said.put)
+                        pool.submit(make, taken[0]).add_done_callback(said.put)
+                    if not busy:
+                        return
                     event = said.get()
                     if isinstance(event, futures.Future):
                         busy -= 1

@@ -112,6 +112,36 @@ def test_every_job_is_made_as_training_alone_makes_it(
             assert record.wall_seconds > 0
 
 
+def test_a_job_is_asked_for_when_a_worker_is_free_and_its_driver_knows_what_has_finished(
+    executor: Executor, plan: Plan
+) -> None:
+    """A driver may make up its next job from what has finished; None says that it waits for that."""
+    first, then = [(short(plan, seed),) for seed in range(WORKERS)], (short(plan, WORKERS),)
+    asked, over = 0, 0
+
+    def jobs() -> Iterator[Job | None]:
+        nonlocal asked
+        for job in first:
+            assert asked - over < executor.workers, "asked for while no worker was free"
+            asked += 1
+            yield job
+        while over < len(first):
+            yield None
+        yield then
+        yield None  # nothing is made by now or soon nothing will be: the end, though more could be asked for
+        while over < len(first) + 1:
+            yield None
+
+    finished = []
+    for event in executor.run(jobs()):
+        if isinstance(event, Finished):
+            over += 1
+            finished.append(event.job)
+    assert Counter(finished) == Counter([*first, then])
+    assert finished[-1] == then
+    assert not list(executor.run(iter([None, then]))), "None while nothing is made is the end"
+
+
 def test_progress_sums_to_the_tokens_of_each_member(executor: Executor, plan: Plan) -> None:
     jobs: list[Job] = [(short(plan, 1), short(plan, 2)), (plan.spec(plan.prior, 2),)]
     events = make(executor, jobs)
