@@ -104,7 +104,9 @@ class Faces:
         kept = (values >= self.low - polytope.KEPT_ROW) & (values <= self.high + polytope.KEPT_ROW)
         for index in np.flatnonzero(fits & ~kept.all(axis=1)):
             try:
-                found[index] = polytope.project(points[index], self.lower, upper[index], self.A, self.low, self.high)
+                found[index] = polytope.onto_rows(
+                    points[index], found[index], self.lower, upper[index], self.A, self.low, self.high
+                )
             except InfeasibleError:
                 found[index] = np.nan
         return found
@@ -162,10 +164,11 @@ class Faces:
             gain = self.upper[into][None, :] - self.upper[out][:, None]
             if not gain.size or gain.max() <= 0:
                 raise InfeasibleError(f"the maxima of no {self.most} domains sum to 1")
-            cost = near[out][:, None] - near[into][None, :]
-            # One swap that is enough, the cheapest; else the one that brings most.
-            enough = np.where(gain >= missing, cost, np.inf)
-            best = int(np.argmin(enough)) if np.isfinite(enough).any() else int(np.argmax(gain))
+            cost = (near[out][:, None] - near[into][None, :]).round(DECIMALS)
+            # Of the swaps that are enough the cheapest, else the one that brings most; the last name leaves.
+            first = np.where(gain >= missing, -np.inf, -gain.round(DECIMALS))
+            last, next_in = np.meshgrid(-self.rank[out], self.rank[into], indexing="ij")
+            best = int(np.lexsort((next_in.ravel(), last.ravel(), cost.ravel(), first.ravel()))[0])
             row, column = np.unravel_index(best, gain.shape)
             support[out[row]], support[into[column]] = False, True
         return support

@@ -18,7 +18,7 @@ from mixlab.supports import Faces, Mask
 Values = Callable[[Array], Array]  # mixtures (M, K) -> (M,)
 Descend = Callable[[Mask, Array], Array]  # a support and a mixture in it -> a better one in it, (K,)
 
-BETTER = 1e-7  # nats: an exchange that gains less is none
+GAINS = 1e-7  # nats: an exchange that gains less is none
 FOLLOWED = 12  # exchanges that are followed down before a mixture is taken for the best
 MOST_EXCHANGES = 40
 NOBODY = -1  # leaves where a domain is added
@@ -55,7 +55,7 @@ def exchange(faces: Faces, support: Mask, h: Array, values: Values, descend: Des
         for place in _first_of_each(_ranked(values, points, ranks), supports)[:FOLLOWED]:
             there = descend(supports[place], points[place])
             value = float(values(there[None])[0])
-            if value < best - BETTER:
+            if value < best - GAINS:
                 support, h, best = supports[place], there, value
                 break
         else:

@@ -165,8 +165,8 @@ class _Hill:
                 return whole
             near = faces.project(whole)
             begun += [eliminate(faces, whole, self.values, descend), (near > 0, descend(near > 0, near))]
-        support, h = begun[int(np.argmin(self.values(np.array([point for _, point in begun]))))]
-        support, h = exchange(faces, support | faces.needed, h, self.values, descend)
+        ends = [exchange(faces, support, h, self.values, descend) for support, h in _distinct(begun, faces.needed)]
+        support, h = ends[int(np.argmin(self.values(np.array([point for _, point in ends]))))]
         return self.best(self.space.within(support), np.concatenate([h[None], given]) if explore else h[None])
 
     def is_smooth(self, point: Array) -> bool:
@@ -202,6 +202,14 @@ class _Hill:
             return value, slope
         log_ratio = np.log(np.maximum(h, SMALLEST_WEIGHT) / self.anchor)
         return value + self.kl * float(np.sum(h * log_ratio)), slope + self.kl * (log_ratio + 1)
+
+
+def _distinct(begun: Sequence[tuple[Mask, Array]], needed: Mask) -> list[tuple[Mask, Array]]:
+    """Of supports with a mixture each, every support once, with the domains that have weight in any case."""
+    found: dict[bytes, tuple[Mask, Array]] = {}
+    for support, h in begun:
+        found.setdefault((support | needed).tobytes(), (support | needed, h))
+    return list(found.values())
 
 
 def penalised(
