@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mixlab import polytope
+from mixlab import polytope, supports
 from mixlab.arrays import Array
 from mixlab.constraints import LinearConstraint
 from mixlab.errors import ConfigError, InfeasibleError, argument, did_you_mean
@@ -105,9 +105,16 @@ class Mixture(Mapping[str, float]):
         return " ".join(f"{name}={weight:.3f}" for name, weight in self.weights)
 
 
+def limit_in_words(limit: int) -> str:
+    """What a limit on domains is called in messages."""
+    return f"at most {limit} domain{'s' if limit > 1 else ''}"
+
+
 @dataclass(frozen=True)
 class MixtureSpace:
     """The mixtures that may be trained: the simplex cut by bounds, linear constraints and each domain's token supply.
+
+    With `max_domains` it is the part of that where few domains have weight, which is not convex.
 
     Attributes:
         domains: the K domains, in the order of every mixture array.
@@ -116,6 +123,7 @@ class MixtureSpace:
         max_epochs: how often a domain's unique tokens may be seen; with a token count D it caps the weight
             at `max_epochs * unique_tokens / D`.
         constraints: on several weights at once.
+        max_domains: at most so many domains have weight; None: any number.
     """
 
     domains: tuple[Domain, ...]
@@ -123,6 +131,7 @@ class MixtureSpace:
     upper: Mapping[str, float] = field(default_factory=dict)
     max_epochs: float = math.inf
     constraints: tuple[LinearConstraint, ...] = ()
+    max_domains: int | None = None
 
     def __post_init__(self) -> None:
         names = self.names
@@ -138,11 +147,33 @@ class MixtureSpace:
             constraint.require(names)
         if not self.max_epochs > 0:
             raise ConfigError(f"max_epochs must be > 0, but got {self.max_epochs}")
+        if self.max_domains is not None and not self.max_domains >= 1:
+            raise ConfigError(f"max_domains must be at least 1, but got {self.max_domains}")
         self.bounds(tokens=0.0)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(domain.name for domain in self.domains)
+
+    @property
+    def limit(self) -> int | None:
+        """How many domains may have weight, where not all may."""
+        few = self.max_domains is not None and self.max_domains < len(self.domains)
+        return self.max_domains if few else None
+
+    @cached_property
+    def unlimited(self) -> MixtureSpace:
+        """The same with weight on any number of domains."""
+        return self if self.max_domains is None else replace(self, max_domains=None)
+
+    def within(self, kept: Sequence[bool] | NDArray[np.bool_]) -> MixtureSpace:
+        """The same where the domains that are not `kept`, shape (K,), have no weight, and all others may.
+
+        Raises:
+            InfeasibleError: when no mixture keeps bounds and constraints there.
+        """
+        none = {name: 0.0 for name, keep in zip(self.names, kept, strict=True) if not keep}
+        return replace(self, upper={**self.upper, **none}, max_domains=None)
 
     @property
     def unique_tokens(self) -> Array:
@@ -179,6 +210,12 @@ class MixtureSpace:
                 f"{self._clash(tokens)}",
                 "relax one of them: without any one of them there is a mixture",
             )
+        if self.limit is not None and (fewest := self._fewest(lower, upper)) > self.limit:
+            raise InfeasibleError(
+                f"no mixture keeps all of these{f' at {format_quantity(tokens)} tokens' if tokens else ''}: "
+                f"{self._clash(tokens, self.limit)}",
+                f"allow {fewest:.0f} domains, or relax another of them: without any one of them there is a mixture",
+            )
         return lower, np.minimum(upper, 1.0)
 
     def linear(self, tokens: float = 0.0) -> tuple[Array, Array, Array]:
@@ -214,6 +251,32 @@ class MixtureSpace:
     def _known_clashes(self) -> dict[bytes, bool]:
         return {}
 
+    def _fewest(self, lower: Array, upper: Array) -> float:
+        """The smallest number of domains of any mixture; known from before where the caps are no other."""
+        key = upper.tobytes()
+        if key not in self._known_fewest:
+            if len(self._known_fewest) > MOST_KNOWN:
+                self._known_fewest.clear()
+            self._known_fewest[key] = self._faces(lower, upper).fewest()
+        return self._known_fewest[key]
+
+    @cached_property
+    def _known_fewest(self) -> dict[bytes, float]:
+        return {}
+
+    def faces(self, tokens: float = 0.0) -> supports.Faces:
+        """The parts of the space, one for each choice of the domains that have weight, at `tokens` training tokens.
+
+        Raises:
+            InfeasibleError: when no mixture keeps bounds, constraints and the limit on domains.
+        """
+        return self._faces(*self.bounds(tokens))
+
+    def _faces(self, lower: Array, upper: Array) -> supports.Faces:
+        rank = np.argsort(np.argsort(self.names))
+        most = len(self.names) if self.limit is None else self.limit
+        return supports.Faces(lower, np.clip(upper, lower, 1.0), *self.linear(), most, rank)
+
     def _rows(self, tokens: float) -> list[polytope.Row]:
         """Bounds, caps and constraints by their names, those that are most often meant to hold last."""
         eye = np.eye(len(self.names))
@@ -231,14 +294,28 @@ class MixtureSpace:
             rows.append(polytope.Row(one.text, one.row(self.names), one.lower, one.upper))
         return rows
 
-    def _clash(self, tokens: float) -> str:
-        """The names of a smallest set that no mixture keeps."""
-        return ", ".join(f"`{row.said}`" for row in polytope.clash(self._rows(tokens), len(self.names)))
+    def _clash(self, tokens: float, limit: int | None = None) -> str:
+        """The names of a smallest set that no mixture keeps, among them a `limit` on domains where one is given."""
+        rows, K = self._rows(tokens), len(self.names)
+        if limit is None:
+            return ", ".join(f"`{row.said}`" for row in polytope.clash(rows, K))
+        whole = polytope.Row(limit_in_words(limit), np.zeros(K), -math.inf, math.inf)
+
+        def clashes(some: Sequence[polytope.Row]) -> bool:
+            kept = [row for row in some if row is not whole]
+            return supports.is_empty(kept, K, K if len(kept) == len(some) else limit)
+
+        return ", ".join(f"`{row.said}`" for row in polytope.smallest([whole, *rows], clashes))
 
     def most_tokens(self) -> float:
-        """The largest training token count at which some mixture keeps bounds, constraints and caps; `inf` without."""
+        """The largest training token count at which some mixture keeps bounds, constraints and caps; `inf` without.
+
+        A limit on domains counts too.
+        """
         if self.constraints:
             lower, upper = self._box(0.0)
+            if self.limit is not None:
+                return self._faces(lower, upper).most_scale(self.max_epochs * self.unique_tokens)
             return polytope.most_scale(lower, upper, self.max_epochs * self.unique_tokens, *self.linear())
         low, high = 0.0, 1.0
         while self._feasible(high):
@@ -251,30 +328,45 @@ class MixtureSpace:
         return low
 
     def _feasible(self, tokens: float) -> bool:
-        """Whether some mixture keeps bounds and caps."""
+        """Whether some mixture keeps bounds, caps and the limit on domains."""
         lower, upper = self._box(tokens)
         fits = lower.sum() <= 1 + SUM_TOLERANCE and upper.sum() >= 1 - SUM_TOLERANCE
-        return bool(fits and np.all(lower <= upper + SUM_TOLERANCE))
+        if not fits or np.any(lower > upper + SUM_TOLERANCE):
+            return False
+        return self.limit is None or self._faces(lower, upper).fewest() <= self.limit
 
     def contains(self, mixture: Mixture, tokens: float = 0.0, tolerance: float = 1e-6) -> bool:
-        """Whether `mixture` keeps the bounds and constraints at `tokens` training tokens."""
+        """Whether `mixture` keeps bounds, constraints and the limit on domains at `tokens` training tokens."""
         lower, upper = self.bounds(tokens)
         A, low, high = self.linear(tokens)
         values = mixture.array(self.names)
+        if self.limit is not None and np.sum(values > tolerance) > self.limit:
+            return False
         inside = np.all(values >= lower - tolerance) and np.all(values <= upper + tolerance)
         return bool(inside and np.all(A @ values >= low - tolerance) and np.all(A @ values <= high + tolerance))
 
     def project(self, values: ArrayLike, tokens: float = 0.0) -> Array:
-        """The nearest points (Euclidean) inside the space, shape (..., K) as given."""
+        """The nearest points (Euclidean) inside the space, shape (..., K) as given.
+
+        With a limit on domains they are the nearest for their largest weights; see `supports.Faces.project`.
+        """
+        if self.limit is not None:
+            return self.faces(tokens).project(np.asarray(values, dtype=float))
         lower, upper = self.bounds(tokens)
         return polytope.project(np.asarray(values, dtype=float), lower, upper, *self.linear(tokens))
 
     def uniform(self, tokens: float = 0.0) -> Mixture:
-        """Equal weights, moved inside the bounds."""
-        return Mixture.from_array(self.names, self.project(np.full(len(self.names), 1 / len(self.names)), tokens))
+        """Equal weights over all domains, moved inside bounds and constraints.
+
+        It need not keep a limit on domains: any choice among equals would be arbitrary. `project` makes one.
+        """
+        even = np.full(len(self.names), 1 / len(self.names))
+        return Mixture.from_array(self.names, self.unlimited.project(even, tokens))
 
     def proportional(self, tokens: float = 0.0, supply: Mapping[str, float] | None = None) -> Mixture:
-        """Weights in proportion to unique tokens (of `supply`, where it is given), moved inside the bounds.
+        """Weights in proportion to unique tokens (of `supply`, where it is given), moved inside bounds and constraints.
+
+        As of the uniform mixture, it need not keep a limit on domains: it is what is trained where nobody chooses.
 
         Raises:
             ConfigError: when the unique tokens of a domain are not known.
@@ -286,7 +378,7 @@ class MixtureSpace:
                 "the proportional mixture needs the unique tokens of every domain",
                 f"state the supply, {argument('supply', '--unique')}, or add a `unique.<domain>` column",
             )
-        return Mixture.from_array(self.names, self.project(counts / counts.sum(), tokens))
+        return Mixture.from_array(self.names, self.unlimited.project(counts / counts.sum(), tokens))
 
     def epochs(self, mixture: Mixture, tokens: float) -> dict[str, float]:
         """How often each domain's unique tokens are seen in `tokens` training tokens of `mixture`."""

@@ -53,8 +53,11 @@ def project(points: Array, lower: Array, upper: Array, A: Array, low: Array, hig
     with G z >= g, each solved exactly by non-negative least squares (Lawson and Hanson 1974, chapter 23).
     """
     near = project_on_box(points, lower, upper)
-    if not len(A):
-        return near
+    return onto_rows(points, near, lower, upper, A, low, high) if len(A) else near
+
+
+def onto_rows(points: Array, near: Array, lower: Array, upper: Array, A: Array, low: Array, high: Array) -> Array:
+    """The nearest points of P, where the nearest of the box, `near`, are known; shape (..., K) as given."""
     flat, found = points.reshape(-1, points.shape[-1]), near.reshape(-1, points.shape[-1]).copy()
     values = found @ A.T
     missed = np.flatnonzero(((values < low - KEPT_ROW) | (values > high + KEPT_ROW)).any(axis=-1))

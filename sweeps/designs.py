@@ -26,7 +26,7 @@ MAX_TRIES = 1000
 
 def anchors(space: MixtureSpace, prior: Mixture, tokens: float) -> list[Mixture]:
     """The prior and the uniform mixture, inside the bounds; one mixture when they are the same."""
-    points = [space.project(prior.array(space.names), tokens), space.uniform(tokens).array(space.names)]
+    points = [space.project(one.array(space.names), tokens) for one in (prior, space.uniform(tokens))]
     return [Mixture.from_array(space.names, point) for point in _distinct(iter(points), [], len(points))]
 
 

@@ -32,6 +32,7 @@ class Asking(TypedDict, total=False):
     min: given.Weights | None
     max: given.Weights | None
     constraints: str | Sequence[str]
+    max_domains: int | None
     supply: given.Weights | None
     max_epochs: given.Quantity | None
     kl: given.Quantity | None
@@ -58,6 +59,7 @@ class Asked:
         mix: keep this mixture, and search the size alone.
         min, max: bounds on single weights.
         constraints: on several weights, beside the study's.
+        max_domains: at most so many domains have weight.
         supply: unique tokens by domain at the target.
         max_epochs: how often a domain may be repeated.
         kl: weight of KL(mixture || prior).
@@ -75,6 +77,7 @@ class Asked:
     min: Mapping[str, float] | None = None
     max: Mapping[str, float] | None = None
     constraints: tuple[str, ...] = ()
+    max_domains: int | None = None
     supply: Mapping[str, float] | None = None
     max_epochs: float | None = None
     kl: float | None = None
@@ -107,6 +110,8 @@ class Asked:
         if asking.get("kl") is not None:
             found["kl"] = given.within(asking["kl"] or 0, "kl", 0)
         found["constraints"] = tuple(one.text for one in given.constraints(asking.get("constraints") or ()))
+        if (most := asking.get("max_domains")) is not None:
+            found["max_domains"] = given.count(most, "max_domains", 1)
         limits = asking.get("no_worse")
         require_kind("no_worse", limits or {}, Mapping, 'a dict such as {"code": "proportional"}')
         found["no_worse"] = {str(name): _reference(name, value) for name, value in limits.items()} if limits else None
@@ -117,9 +122,10 @@ class Asked:
         sizes = [name for name in ("params", "tokens", "tokens_per_param") if found[name] is not None]
         if "tokens_per_param" in sizes and len(sizes) > 1:
             raise ConfigError(f"{' and '.join(sizes)} are both given: one of them follows", "leave one of them out")
-        if found["mix"] is not None and (found["no_worse"] or worst or found["constraints"]):
+        choosing = ("constraints", "max_domains", "no_worse", "worst_group")
+        if found["mix"] is not None and any(found.get(name) for name in choosing):
             raise ConfigError(
-                "constraints, no_worse and worst_group choose a mixture, but mix fixes it", "leave mix out"
+                f"{', '.join(choosing[:-1])} and {choosing[-1]} choose a mixture, but mix fixes it", "leave mix out"
             )
         return cls(**found)
 
@@ -215,7 +221,7 @@ def _changed(fit: Fit, asked: Asked) -> Fit:
     for constraint in asked.linear:
         if facts.space is not None:
             constraint.require(facts.space.names)
-    space = with_bounds(facts, there, asked.min, asked.max, asked.max_epochs, asked.linear)
+    space = with_bounds(facts, there, asked.min, asked.max, asked.max_epochs, asked.linear, asked.max_domains)
     problem = replace(fit.problem, facts=replace(facts, supply=there, space=space))
     return Fit(problem, fit.surface.with_supply(problem.supply))
 

@@ -216,6 +216,7 @@ def fit(
     max: given.Weights | None = None,
     max_epochs: float | None = None,
     constraints: str | Sequence[str] = (),
+    max_domains: int | None = None,
     bootstrap: int = DRAWS,
     parameter_draws: int | None = None,
     params_column: str | None = None,
@@ -235,6 +236,7 @@ def fit(
         min, max: bounds on single weights.
         max_epochs: how often a domain may be repeated.
         constraints: on several weights: "code + math >= 0.3", or a list of these.
+        max_domains: at most so many domains have weight.
         bootstrap: resamples behind the intervals of optima and of means.
         parameter_draws: resamples behind those of the parameters; absent: as many as `bootstrap`.
         params_column: which column is N.
@@ -261,6 +263,7 @@ def fit(
         max=max,
         max_epochs=max_epochs,
         constraints=constraints,
+        max_domains=max_domains,
         seed=seed,
     )
     bootstrap = given.count(bootstrap, "bootstrap")
@@ -283,6 +286,7 @@ def pose_runs(
     max: given.Weights | None = None,
     max_epochs: float | None = None,
     constraints: str | Sequence[str] = (),
+    max_domains: int | None = None,
     seed: int | None = None,
 ) -> Problem:
     """The problem that runs and keywords of `fit` pose, before any law is fitted.
@@ -300,6 +304,7 @@ def pose_runs(
         lower=given.weights(min, "min"),
         upper=given.weights(max, "max"),
         constraints=given.constraints(constraints),
+        max_domains=None if max_domains is None else given.count(max_domains, "max_domains", 1),
         law=law,
         seed=None if seed is None else given.count(seed, "seed"),
     )

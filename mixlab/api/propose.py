@@ -55,7 +55,8 @@ def propose(
         scales: N and D at which runs can be made; absent: those at which runs of the table ended.
         params, tokens: fix N or D of the question.
         fitting: keywords of `mixlab.fit` on what is to be small and which mixtures there are, where runs are given:
-            target, targets, law, where, columns, scale, mixture, supply, min, max, max_epochs, constraints, seed.
+            target, targets, law, where, columns, scale, mixture, supply, min, max, max_epochs, constraints,
+            max_domains, seed.
 
     Raises:
         ConfigError: without a budget to ask about, without mixtures, or where something given cannot be meant.

@@ -51,6 +51,7 @@ def recommend(
             mix: keep this mixture, and search the size alone; domains that are not named have weight 0.
             min, max: bounds on single weights.
             constraints: on several weights: "code + math >= 0.3", or a list of these.
+            max_domains: at most so many domains have weight.
             no_worse: losses that must not be worse than those of a mixture, or than a number:
                 {"code": "proportional", "web": 2.31}.
             worst_group: "proportional" (or uniform, prior): minimise the largest of the objective's losses, each

@@ -30,6 +30,7 @@ from mixlab.files import write_json
 @click.option("--min", "lower", multiple=True, metavar="D=W,...", help="Smallest weights.")
 @click.option("--max", "upper", multiple=True, metavar="D=W,...", help="Largest weights.")
 @click.option("--constraint", "constraints", multiple=True, metavar="TEXT", help='On several weights: "a + b >= 0.3".')
+@click.option("--max-domains", type=click.IntRange(min=1), help="Most domains with weight.")
 @click.option("--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain.")
 @click.option("--max-epochs", type=click.FloatRange(min=0, min_open=True), help="Most epochs of a domain.")
 @click.option("--objective", multiple=True, metavar="EVAL=W,...", help="Weights over evaluation sets.")
@@ -48,6 +49,7 @@ def propose(
     lower: tuple[str, ...],
     upper: tuple[str, ...],
     constraints: tuple[str, ...],
+    max_domains: int | None,
     unique: tuple[str, ...],
     max_epochs: float | None,
     objective: tuple[str, ...],
@@ -73,6 +75,7 @@ def propose(
         min=parse_pairs(lower, "--min"),
         max=parse_pairs(upper, "--max"),
         constraints=constraints,
+        max_domains=max_domains,
         supply=parse_pairs(unique, "--unique"),
         max_epochs=max_epochs,
         law=law,

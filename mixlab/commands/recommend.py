@@ -73,7 +73,7 @@ def recommend(
         runs,
         targets=parse_pairs(objective, "--objective") or None,
         law=law,
-        **{name: asking.get(name) for name in ("supply", "min", "max", "max_epochs")},
+        **{name: asking.get(name) for name in ("supply", "min", "max", "max_epochs", "max_domains")},
         constraints=asking.get("constraints", ()),
         bootstrap=bootstrap,
         parameter_draws=0,

@@ -1,8 +1,9 @@
 """Arms: mixtures that may be the best at the N and D that are asked about, and how likely each is that.
 
 They are descents on the belief, the best that were run, what a caller names, and moves from all of these: towards one
-domain, without one, towards the prior, and around. They stand for the whole space where the belief holds it possible
-that the optimum lies, so that chances and expected regrets can be read off joint draws.
+domain, without one, towards the prior, around, and where few domains may have weight, one in place of another. They
+stand for the whole space where the belief holds it possible that the optimum lies, so that chances and expected regrets
+can be read off joint draws.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Arms:
 
     Attributes:
         params, tokens: N and D.
+        space: in which they lie.
         mixtures: shape (A, K).
         named: indices of the mixtures that a caller named, in their order.
         sight: on them, jointly.
@@ -45,6 +47,7 @@ class Arms:
 
     params: float
     tokens: float
+    space: MixtureSpace
     mixtures: Array
     named: tuple[int, ...]
     sight: Sight
@@ -108,6 +111,8 @@ def gather(
     ]
     leaders = np.concatenate([np.array(found), run[:LEADERS]])
     moved = np.concatenate([leaders, run[: 8 * LEADERS], *(_moves(h, given, rng) for h in leaders)])
+    if space.limit is not None:
+        moved = np.concatenate([moved, *(_exchanges(h) for h in leaders)])
     others = np.unique(space.project(moved, tokens).round(9), axis=0)
     mean, deviation = belief.moments(belief.points(others, params, tokens))
     others = others[np.sort(np.argsort(mean - deviation, kind="stable")[:CANDIDATES])]
@@ -120,6 +125,7 @@ def gather(
     return Arms(
         params,
         tokens,
+        space,
         candidates[kept],
         tuple(range(len(given))),
         sight.some(kept),
@@ -138,6 +144,17 @@ def _moves(h: Array, given: Array, rng: np.random.Generator) -> Array:
     without /= without.sum(axis=1, keepdims=True)
     around = [rng.dirichlet(np.maximum(h * c, 1e-3), AROUND_DRAWS) for c in NEARNESS]
     return np.concatenate([*towards, *homeward, without, *around])
+
+
+def _exchanges(h: Array) -> Array:
+    """Mixtures in which another domain has the weight of one, shape (m, K): moves towards it would not keep it."""
+    with_weight, without = np.flatnonzero(h > 0), np.flatnonzero(h == 0)
+    points = np.repeat(h[None], len(with_weight) * len(without), axis=0)
+    out, into = np.repeat(with_weight, len(without)), np.tile(without, len(with_weight))
+    rows = np.arange(len(points))
+    points[rows, into] = points[rows, out]
+    points[rows, out] = 0.0
+    return points
 
 
 def spread_out(points: Array, first: int, count: int) -> NDArray[np.int64]:

@@ -115,6 +115,8 @@ def decide(
     base = arms.mixtures[home]
     lead = arms.mixtures[int(np.argmin(_heard(arms.draws, arms.mixtures, home, opinion).mean(axis=0)))]
     path = base + (lead - base) * np.linspace(0, 1, PATH + 1)[:, None]
+    if arms.space.limit is not None:  # the only spaces that are not convex: two of its mixtures have more domains
+        path = arms.space.project(path, arms.tokens)
     K = arms.mixtures.shape[1]
     others = np.array([list(one.values()) for one in named.values()]).reshape(-1, K)
     mixtures = np.concatenate([path, arms.mixtures, others])

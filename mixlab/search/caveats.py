@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixlab.laws.surface import Surface
+from mixlab.mixture import limit_in_words
 from mixlab.search.optimum import Optimum, PosedQuestion
 from mixlab.search.recommendation import Recommendation
 from mixlab.units import format_quantity
@@ -77,31 +78,42 @@ def _of_mixture(answer: Recommendation, posed: PosedQuestion) -> list[str]:
 def _against_baselines(answer: Recommendation, surface: Surface, posed: PosedQuestion) -> list[str]:
     """Whether the resamples agree that the answer is better: differences by draw, which share their errors."""
     if answer.decision:
-        return _of_decision(answer)
+        return _of_decision(answer, posed)
     found = []
     question = posed.question
     other = bool(question.kl or question.measures)
-    why = (
-        "is not what was asked for" if other else f"lies outside the bounds{', limits' if answer.held else ''} or caps"
-    )
+    outside = f"lies outside the bounds{', limits' if answer.held else ''} or caps"
     ours = surface.draws(_array(surface, answer.mixture), answer.params, answer.tokens)[:, 0]
     for key, baseline in answer.baselines.items():
         name = key.replace("_", " ")
         theirs = surface.draws(_array(surface, baseline["mixture"]), baseline["params"], baseline["tokens"])[:, 0]
         if baseline["loss"]["mean"] < answer.loss["mean"] - 1e-9:
+            few = _beyond_limit(posed, baseline["mixture"])
+            why = "is not what was asked for" if other else few or outside
             found.append(f"the {name} mixture is predicted to be better, but {why}")
         elif len(ours) and np.quantile(theirs - ours, 0.05) <= 0:
             found.append(f"the gain over the {name} mixture is not certain: its 90% interval includes 0")
     return found
 
 
-def _of_decision(answer: Recommendation) -> list[str]:
+def _beyond_limit(posed: PosedQuestion, mixture: Mapping[str, float]) -> str | None:
+    """What is wrong with a mixture of more domains than may have weight; None where it has no more."""
+    space = posed.question.space
+    count = sum(weight > 0 for weight in mixture.values())
+    if space is None or space.limit is None or count <= space.limit:
+        return None
+    return f"has {count} domains, and {limit_in_words(space.limit)} may have weight"
+
+
+def _of_decision(answer: Recommendation, posed: PosedQuestion) -> list[str]:
     """What the runs do not support, by the belief that decided."""
     decision = answer.decision
     home = decision["home"].replace("_", " ")
     found = []
     if decision["at_home"]:
-        found.append(f"the runs support no better mixture than {home}, which is the answer")
+        there = answer.baselines.get(decision["home"], {}).get("mixture") or posed.question.prior or {}
+        moved = " moved inside the limit on domains" if _beyond_limit(posed, there) else ""
+        found.append(f"the runs support no better mixture than {home}{moved}, which is the answer")
     for name, one in decision["forecasts"].items():
         said = name.replace("_", " ")
         if one["low"] <= 0 and not (decision["at_home"] and name == decision["home"]):
@@ -110,6 +122,9 @@ def _of_decision(answer: Recommendation) -> list[str]:
                 f"{one['probability']:.2f}"
             )
         if answer.baselines[name]["loss"]["mean"] < answer.loss["mean"] - LAW_APART * answer.loss["mean"]:
+            if few := _beyond_limit(posed, answer.baselines[name]["mixture"]):
+                found.append(f"the {said} mixture is predicted to be better, but {few}")
+                continue
             found.append(f"the law by itself ranks the {said} mixture first; what all runs say of mixtures does not")
     if decision["rank_correlation"] < RANKS_KEPT:
         found.append(

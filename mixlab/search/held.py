@@ -10,7 +10,7 @@ import numpy as np
 
 from mixlab.errors import InfeasibleError
 from mixlab.laws.surface import Draw
-from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.mixture import Mixture, MixtureSpace, limit_in_words
 from mixlab.polytope import smallest
 from mixlab.search.descent.limits import BINDS, LIMIT_KEPT, HeldLimit
 from mixlab.search.descent.mix import minimise_mixture
@@ -24,7 +24,10 @@ AT_ITS_END = 1e-4  # in weight: a constraint that is nearer to its end binds
 def held_to(
     draw: Draw, question: Question, mixture: Mapping[str, float], params: float, tokens: float
 ) -> list[dict[str, Any]]:
-    """Constraints and limits with the room that is left: {"said", "room", "binds"}, of a limit also "loss", "most"."""
+    """Constraints and limits with the room that is left: {"said", "room", "binds"}, of a limit also "loss", "most".
+
+    Room is weight, loss or, of a limit on domains, domains.
+    """
     found: list[dict[str, Any]] = []
     if question.space is None or not mixture or question.mixture is not None:
         return found
@@ -33,6 +36,9 @@ def held_to(
         value = float(constraint.row(question.space.names) @ h)
         room = min(value - constraint.lower, constraint.upper - value)
         found.append({"said": constraint.text, "room": room, "binds": room < AT_ITS_END})
+    if (few := question.space.limit) is not None:
+        left = few - int(np.sum(h > 0))
+        found.append({"said": limit_in_words(few), "room": float(left), "binds": left < 1})
     for limit in question.limits:
         held = limit.on(draw)
         loss, most = float(held.draw.predict(h, params, tokens)[0]), float(held.most(params, tokens)[0])
@@ -58,8 +64,9 @@ def require_limits(draw: Draw, question: Question, mixture: Mixture | None, para
     lower = [f"{name} >= {bound:g}" for name, bound in space.lower.items() if bound > 0]
     upper = [f"{name} <= {bound:g}" for name, bound in space.upper.items() if bound < 1]
     epochs = [f"at most {space.max_epochs:g} epochs"] if np.isfinite(space.max_epochs) else []
+    few = [limit_in_words(space.limit)] if space.limit is not None else []
     said = [limit.limit.said for limit in limits]
-    names = [*lower, *upper, *epochs, *(one.text for one in space.constraints), *said]
+    names = [*lower, *upper, *epochs, *few, *(one.text for one in space.constraints), *said]
 
     def clashes(kept: Sequence[str]) -> bool:
         part = replace(
@@ -68,6 +75,7 @@ def require_limits(draw: Draw, question: Question, mixture: Mixture | None, para
             upper={name: bound for name, bound in space.upper.items() if f"{name} <= {bound:g}" in kept},
             max_epochs=space.max_epochs if set(epochs) & set(kept) else np.inf,
             constraints=tuple(one for one in space.constraints if one.text in kept),
+            max_domains=space.max_domains if set(few) & set(kept) else None,
         )
         some = [limit for limit in limits if limit.limit.said in kept]
         return bool(some) and _least(part, some, params, tokens) > 2 * LIMIT_KEPT

@@ -35,6 +35,7 @@ class Stated:
         max_epochs: most repeats of a domain.
         lower, upper: bounds on single weights.
         constraints: on several weights at once, beside the study's.
+        max_domains: most domains with weight.
         law: by name, or `auto`.
         seed: of everything random.
     """
@@ -45,6 +46,7 @@ class Stated:
     lower: Mapping[str, float] | None = None
     upper: Mapping[str, float] | None = None
     constraints: Sequence[LinearConstraint] = ()
+    max_domains: int | None = None
     law: str | None = None
     seed: int | None = None
 
@@ -93,7 +95,9 @@ def pose_problem(runs: Runs, study: StudyFolder | None = None, stated: Stated | 
         facts,
         objective=_objective(facts, runs, stated.objective),
         supply=supply,
-        space=with_bounds(facts, supply, stated.lower, stated.upper, stated.max_epochs, stated.constraints),
+        space=with_bounds(
+            facts, supply, stated.lower, stated.upper, stated.max_epochs, stated.constraints, stated.max_domains
+        ),
         law=stated.law or facts.law,
         seed=facts.seed if stated.seed is None else stated.seed,
     )
@@ -107,8 +111,9 @@ def with_bounds(
     upper: Mapping[str, float] | None = None,
     max_epochs: float | None = None,
     constraints: Sequence[LinearConstraint] = (),
+    max_domains: int | None = None,
 ) -> MixtureSpace | None:
-    """The facts' space at a supply, with these bounds before its own, and these constraints beside its own.
+    """The facts' space at a supply, with these bounds and this limit before its own, constraints beside its own.
 
     Raises:
         ConfigError: when a bound names a domain that there is not.
@@ -119,6 +124,8 @@ def with_bounds(
             raise ConfigError("the table has no mix.<domain> columns, so `min` and `max` have no meaning here")
         if constraints:
             raise ConfigError(f"the table has no mix.<domain> columns, so `{constraints[0]}` has no meaning here")
+        if max_domains is not None:
+            raise ConfigError("the table has no mix.<domain> columns, so `max_domains` has no meaning here")
         return None
     for name in (*(lower or {}), *(upper or {})):
         require_domain(name, facts.space.names)
@@ -131,6 +138,7 @@ def with_bounds(
         {**facts.space.upper, **(upper or {})},
         epochs,
         (*facts.space.constraints, *beside),
+        facts.space.max_domains if max_domains is None else max_domains,
     )
 
 

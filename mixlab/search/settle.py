@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from mixlab.arrays import Array
 from mixlab.decide.arms import gather
 from mixlab.decide.belief import Belief
 from mixlab.decide.decision import Decision, Opinion, decide
@@ -107,7 +108,8 @@ def settle(
         # At another size the caps differ: what they leave of the mixture.
         inside = Mixture.from_array(space.names, space.project(mixture.array(space.names), found.tokens))
         found = replace(found, mixture=inside)
-    evidence = _evidence(decision, arms.mixtures[arms.named[0]], space, found)
+    wanted = named[home].array(space.names)
+    evidence = _evidence(decision, arms.mixtures[arms.named[0]], wanted, space, found)
     there_and_here = [
         belief.predict(surface.support, *np.exp(belief.reference)),
         belief.predict(surface.support, best.params, best.tokens),
@@ -116,7 +118,8 @@ def settle(
     return Settled(found, decision, home, space.names, evidence, ranks)
 
 
-def _evidence(decision: Decision, home: np.ndarray, space: MixtureSpace, best: Optimum) -> dict[str, str]:
+def _evidence(decision: Decision, home: Array, wanted: Array, space: MixtureSpace, best: Optimum) -> dict[str, str]:
+    """What holds each weight; `home` is what the space leaves of the mixture that is `wanted` there."""
     lower, upper = space.bounds(best.tokens)
     said = {}
     for index, name in enumerate(space.names):
@@ -126,7 +129,9 @@ def _evidence(decision: Decision, home: np.ndarray, space: MixtureSpace, best: O
         ):
             said[name] = "bound"
         elif decision.low[index] - STAYED <= home[index] <= decision.high[index] + STAYED:
-            said[name] = "prior"
+            # A limit on domains takes weights as a bound does.
+            taken = space.limit is not None and home[index] == 0 and wanted[index] > STAYED
+            said[name] = "bound" if taken else "prior"
         else:
             said[name] = "data"
     return said

@@ -27,7 +27,7 @@ from mixlab.units import parse_quantity
 
 # Keys that recommendations of earlier versions know nothing of.
 SAID_LATER = {
-    "mixtures": ("constraints",),
+    "mixtures": ("constraints", "max_domains"),
     "target": (
         *("kl", "no_worse", "worst_group", "tokens_per_param", "serve", "gpu", "gpu_flops", "mfu", "price", "dollars"),
         "gpu_hours",
@@ -116,6 +116,7 @@ class SpaceConfig(Section):
         max_epochs: how often a domain may be repeated in one run.
         constraints: on several weights at once: `code + math >= 0.3`, `2*web <= books`, `code == math`. Names of
             other characters than letters, digits, `_` and `.` go into quotes.
+        max_domains: at most so many domains have weight in a mixture; absent: any number.
     """
 
     prior: Literal["proportional", "uniform"] | dict[str, Weight] = "proportional"
@@ -123,6 +124,7 @@ class SpaceConfig(Section):
     max: dict[str, Weight] = Field(default_factory=dict)
     max_epochs: float = Field(4.0, gt=0)
     constraints: tuple[str, ...] = ()
+    max_domains: int | None = Field(None, ge=1)
 
     @field_validator("constraints", mode="before")
     @classmethod

@@ -56,7 +56,10 @@ class Facts:
         # A domain for evaluation alone that was trained on before may be among `domains`, and keeps its maximum of 0.
         lower, upper = config.mixtures.bounds({*config.trained, *names})
         linear = tuple(part for one in config.mixtures.linear if (part := one.among(names)) is not None)
-        space = MixtureSpace(as_domains(supply), lower, upper, config.mixtures.max_epochs, linear)
+        mixtures = config.mixtures
+        space = MixtureSpace(
+            as_domains(supply), lower, upper, mixtures.max_epochs, linear, max_domains=mixtures.max_domains
+        )
         prior = config.mixtures.prior
         if not isinstance(prior, str):
             prior = {name: weight for name, weight in prior.items() if name in config.trained}
@@ -72,6 +75,8 @@ class Facts:
 
     def prior_in(self, space: MixtureSpace, tokens: float = 0.0) -> Mixture | None:
         """The prior, `proportional` and `uniform` moved inside the bounds of `space` and its caps at `tokens`.
+
+        It need not keep a limit on domains.
 
         Raises:
             InfeasibleError: when no mixture keeps them.

@@ -41,6 +41,18 @@ def test_a_design_begins_with_the_prior_and_the_uniform_mixture() -> None:
     assert dict(mixtures[1]) == pytest.approx({"a": 0.5, "b": 0.5})
 
 
+@pytest.mark.parametrize("kind", ["dirichlet", "sobol"])
+def test_a_design_keeps_a_limit_on_domains(kind: str) -> None:
+    space = MixtureSpace(
+        tuple(Domain(f"d{k}", 100.0 * (k + 1)) for k in range(8)), {"d2": 0.05}, max_epochs=4, max_domains=3
+    )
+    mixtures = draw_mixtures(space, space.proportional(), 20, kind=kind, seed=1, tokens=1000)
+    assert all(0 < sum(weight > 0 for weight in mixture.values()) <= 3 for mixture in mixtures)
+    assert all(space.contains(mixture, tokens=1000) for mixture in mixtures)
+    assert len({tuple(weight > 0 for weight in mixture.values()) for mixture in mixtures}) >= 8  # of many choices
+    assert {name for mixture in mixtures for name, weight in mixture.items() if weight > 0} == set(space.names)
+
+
 def test_bounds_without_room_are_refused() -> None:
     space = MixtureSpace((Domain("a"), Domain("b")), lower={"a": 0.5, "b": 0.499})
     with pytest.raises(InfeasibleError, match="room for 5 different mixtures"):

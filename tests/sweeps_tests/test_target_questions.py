@@ -16,6 +16,7 @@ from mixlab.study.folder import StudyFolder
 from sweeps.designs import draw_mixtures
 from sweeps.plan import open_plan
 from sweeps.proof import plan_proof
+from sweeps.proposals import first_round
 from sweeps.status import sweep_status
 
 CONSTRAINTS = '  constraints: ["count + words <= 0.7", "count == 2*words"]\n'
@@ -126,6 +127,26 @@ def test_mistakes_in_the_target_are_found_by_line(study_folder: StudyFolder) -> 
     study_folder.config_file.write_text(text)
     clash = rewrite(study_folder, "", '  constraints: ["count + words >= 0.9", "noise >= 0.2"]\n')
     with pytest.raises(InfeasibleError, match=r"`count \+ words >= 0\.9`, `noise >= 0\.2`"):
+        open_plan(clash)
+
+
+def test_a_limit_on_domains_holds_in_the_design_the_answer_and_the_proof(swept_folder: StudyFolder) -> None:
+    before, text = swept_folder.config.answer_digest, swept_folder.config_file.read_text()
+    folder = rewrite(swept_folder, "\ntarget: {flops: 8e9}\n", "  max_domains: 2\n")
+    assert folder.config.answer_digest != before
+
+    def few(mixture: Any) -> bool:
+        return 0 < sum(weight > 0 for weight in mixture.values()) <= 2
+
+    assert all(few(mixture) for mixture in first_round(open_plan(folder)))
+    answer = mixlab.open_study(folder.root).recommend(draws=0)
+    assert all(few(mixture) for mixture in (answer.mixture, *answer.decision.get("alike", ())))
+    proof = plan_proof(folder, flops=8e9, seeds=2)
+    assert few(proof.mixtures["recommended"])
+    assert not few(proof.mixtures["uniform"])  # what is trained where nobody chooses
+    folder.config_file.write_text(text)
+    clash = rewrite(folder, "", "  max_domains: 1\n  min: {words: 0.1, count: 0.1}\n")
+    with pytest.raises(InfeasibleError, match=r"`at most 1 domain`, `count >= 0\.1`, `words >= 0\.1`"):
         open_plan(clash)
 
 

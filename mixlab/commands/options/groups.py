@@ -74,6 +74,7 @@ OPTIONS = (
         metavar="TEXT",
         help='On several weights: "code + math >= 0.3", "2*web <= books", "code == math"; repeatable.',
     ),
+    space("--max-domains", type=click.IntRange(min=1), help="Most domains with weight."),
     space(
         "--unique", multiple=True, metavar="D=TOKENS,...", help="Unique tokens by domain (tokens=N without mixtures)."
     ),
@@ -114,7 +115,7 @@ def question_options(command: F) -> F:
         no_worse: tuple[str, ...],
         **more: Any,
     ) -> Any:
-        plain = ("max_epochs", "kl", "worst_group", "params", "tokens", "tokens_per_param", "serve")
+        plain = ("max_domains", "max_epochs", "kl", "worst_group", "params", "tokens", "tokens_per_param", "serve")
         asking = {name: more.pop(name) for name in (*plain, "gpu", "gpu_flops", "mfu", "price")}
         asking |= {"min": parse_pairs(lower, "--min"), "max": parse_pairs(upper, "--max")}
         asking |= {

@@ -1,6 +1,7 @@
 """The best mixture at fixed (N, D): the surface's minimum over the simplex inside bounds, constraints and token caps.
 
-SLSQP with the surface's gradient from several starts. A surface whose gradient is zero everywhere (boosted trees) is
+SLSQP with the surface's gradient from several starts; where few domains may have weight, within one choice of them
+after another (`mixlab.search.descent.exchange`). A surface whose gradient is zero everywhere (boosted trees) is
 searched by sampling instead, as RegMix does. The result is never worse than any start that keeps the limits.
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +19,11 @@ from numpy.typing import ArrayLike
 from mixlab.arrays import Array
 from mixlab.errors import InfeasibleError
 from mixlab.mixture import Mixture, MixtureSpace
+from mixlab.search.descent.exchange import eliminate, exchange
 from mixlab.search.descent.limits import LIMIT_KEPT, HeldLimit, worst_excess
 from mixlab.search.descent.room import Room, Smooth
 from mixlab.search.descent.worst import Worst
+from mixlab.supports import Mask
 
 RANDOM_STARTS = 6
 BEST_STARTS = 4  # of all, by their values, that are followed down
@@ -70,51 +74,142 @@ def minimise_mixture(
     Raises:
         InfeasibleError: when no mixture keeps the bounds and constraints at these tokens.
     """
-    room, K = Room.of(space, tokens), len(space.names)
-    anchor = _anchor(space, tokens, prior)
+    hill = _Hill(surface, space, params, tokens, kl, _anchor(space, tokens, prior), tuple(limits), seed)
+    K = len(space.names)
+    given = [start.array(space.names) for start in starts]
+    explore = explore or not given
+    if explore:
+        given += [np.full(K, 1 / K), *_draws(space.names, max(0, RANDOM_STARTS - len(given)), seed)]
+    few = space.limit is not None
+    found = hill.best_of_few(np.array(given), explore) if few else hill.best(space, np.array(given))
+    return Mixture.from_array(space.names, found)
 
-    def each_value(points: Array) -> Array:
-        found = surface.predict(points, params, tokens) + kl * _divergence(points, anchor)
-        if limits:
-            missed = worst_excess(limits, points, params, tokens)
+
+@dataclass(frozen=True)
+class _Hill:
+    """What is descended at one (N, D).
+
+    Attributes:
+        surface, space, params, tokens, kl, limits, seed: as `minimise_mixture` has them.
+        anchor: the prior, shape (K,), no weight 0.
+    """
+
+    surface: SurfaceLike
+    space: MixtureSpace
+    params: float
+    tokens: float
+    kl: float
+    anchor: Array
+    limits: tuple[HeldLimit, ...]
+    seed: int
+
+    def values(self, points: Array) -> Array:
+        """What is minimised and what missing limits costs, by mixture (M, K): shape (M,)."""
+        found = self.surface.predict(points, self.params, self.tokens) + self.kl * _divergence(points, self.anchor)
+        if self.limits:
+            missed = worst_excess(self.limits, points, self.params, self.tokens)
             found = found + COST_OF_MISSING * np.where(missed > LIMIT_KEPT, missed, 0.0)
         return np.asarray(found)
 
-    parts = surface.parts(params, tokens) if isinstance(surface, Worst) else []
+    def best(self, space: MixtureSpace, given: Array) -> Array:
+        """The best mixture of a space, all of whose domains may have weight, from mixtures (m, K)."""
+        points = space.project(given, self.tokens)
+        smooth = self.is_smooth(points[0])
+        if not smooth:
+            points = np.concatenate([points, self.sampled(space)[:64]])
+        candidates = list(points)
+        room = Room.of(space, self.tokens)
+        first = np.argsort(self.values(points), kind="stable")[:BEST_STARTS]
+        for point in points[first] if smooth else ():
+            found = self.down(room, point)
+            if np.all(np.isfinite(found)):
+                candidates.append(space.project(found, self.tokens))
+        best = candidates[int(np.argmin(self.values(np.array(candidates))))]
+        if not smooth:
+            # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
+            mean = np.mean(candidates[-64:], axis=0)
+            if self.keeps_limits(mean):
+                best = mean
+        cleaned = _without_negligible(best, space, self.tokens)
+        return cleaned if self.keeps_limits(cleaned) else best
 
-    def value_and_slope(h: Array) -> tuple[float, Array]:
-        value, slope = surface.value_and_gradient(h, params, tokens) if not parts else (0.0, np.zeros(K))
-        if not kl:
+    def best_of_few(self, given: Array, explore: bool) -> Array:
+        """The best mixture where few domains may have weight, from mixtures (m, K).
+
+        Args:
+            given: mixtures to begin from; moved inside the space.
+            explore: also begin from the best mixture of all domains, with which the search is global where the
+                surface is convex but for the choice of domains.
+        """
+        faces = self.space.faces(self.tokens)
+        points = faces.project(given)
+        if not self.is_smooth(points[0]):
+            mean = np.mean(self.sampled(self.space)[:64], axis=0)
+            kept = faces.project(mean) > 0
+            return self.best(self.space.within(kept | faces.needed), points[:1])
+
+        def descend(support: Mask, point: Array) -> Array:
+            within = replace(faces, upper=np.where(support, faces.upper, 0.0))
+            found = self.down(Room(within.lower, within.upper, within.A, within.low, within.high), point)
+            if not np.all(np.isfinite(found)):
+                return point
+            both = np.array([point, *faces.inside(found[None], support[None])])
+            both = both[~np.isnan(both[:, 0])]
+            return np.asarray(both[int(np.argmin(self.values(both)))])
+
+        first = points[np.argsort(self.values(points), kind="stable")[: 2 if explore else 1]]
+        begun = [(point > 0, descend((point > 0) | faces.needed, point)) for point in first]
+        if explore:
+            whole = self.best(self.space.unlimited, given)
+            if (whole > 0).sum() <= faces.most:
+                return whole
+            near = faces.project(whole)
+            begun += [eliminate(faces, whole, self.values, descend), (near > 0, descend(near > 0, near))]
+        ends = [exchange(faces, support, h, self.values, descend) for support, h in _distinct(begun, faces.needed)]
+        support, h = ends[int(np.argmin(self.values(np.array([point for _, point in ends]))))]
+        return self.best(self.space.within(support), np.concatenate([h[None], given]) if explore else h[None])
+
+    def is_smooth(self, point: Array) -> bool:
+        """Whether the surface has slopes."""
+        return bool(np.any(self.surface.value_and_gradient(point, self.params, self.tokens)[1] != 0))
+
+    def sampled(self, space: MixtureSpace) -> Array:
+        """Mixtures drawn from a space, the best first, shape (FIRST_MIXTURES, K)."""
+        samples = space.project(_draws(space.names, FIRST_MIXTURES, self.seed), self.tokens)
+        return np.asarray(samples[np.argsort(self.values(samples), kind="stable")])
+
+    def down(self, room: Room, point: Array) -> Array:
+        """A local minimum in a room, shape (K,)."""
+        return room.descend(self._value_and_slope, point, self._below, self._parts)
+
+    def keeps_limits(self, point: Array) -> bool:
+        """Whether a mixture keeps the limits on losses."""
+        return not self.limits or worst_excess(self.limits, point[None], self.params, self.tokens)[0] <= LIMIT_KEPT
+
+    @cached_property
+    def _below(self) -> list[Smooth]:
+        return [_curve(limit, self.params, self.tokens) for limit in self.limits]
+
+    @cached_property
+    def _parts(self) -> list[Smooth]:
+        return self.surface.parts(self.params, self.tokens) if isinstance(self.surface, Worst) else []
+
+    def _value_and_slope(self, h: Array) -> tuple[float, Array]:
+        value, slope = 0.0, np.zeros(len(h))
+        if not isinstance(self.surface, Worst):
+            value, slope = self.surface.value_and_gradient(h, self.params, self.tokens)
+        if not self.kl:
             return value, slope
-        log_ratio = np.log(np.maximum(h, SMALLEST_WEIGHT) / anchor)
-        return value + kl * float(np.sum(h * log_ratio)), slope + kl * (log_ratio + 1)
+        log_ratio = np.log(np.maximum(h, SMALLEST_WEIGHT) / self.anchor)
+        return value + self.kl * float(np.sum(h * log_ratio)), slope + self.kl * (log_ratio + 1)
 
-    given = [start.array(space.names) for start in starts]
-    if explore or not given:
-        given += [np.full(K, 1 / K), *_draws(space.names, max(0, RANDOM_STARTS - len(given)), seed)]
-    points = space.project(np.array(given), tokens)
-    smooth = bool(np.any(surface.value_and_gradient(points[0], params, tokens)[1] != 0))
-    if not smooth:
-        samples = space.project(_draws(space.names, FIRST_MIXTURES, seed), tokens)
-        order = np.argsort(each_value(samples), kind="stable")
-        points = np.concatenate([points, samples[order[:64]]])
-    candidates = list(points)
-    below = [_curve(limit, params, tokens) for limit in limits]
-    first = np.argsort(each_value(points), kind="stable")[:BEST_STARTS]
-    for point in points[first] if smooth else ():
-        found = room.descend(value_and_slope, point, below, parts)
-        if np.all(np.isfinite(found)):
-            candidates.append(space.project(found, tokens))
-    best = candidates[int(np.argmin(each_value(np.array(candidates))))]
-    if not smooth:
-        # The mean of the best sampled mixtures, which is what RegMix recommends: single ones are noise.
-        mean = np.mean(candidates[-64:], axis=0)
-        if not limits or worst_excess(limits, mean[None], params, tokens)[0] <= LIMIT_KEPT:
-            best = mean
-    cleaned = _without_negligible(best, space, tokens)
-    if limits and worst_excess(limits, cleaned[None], params, tokens)[0] > LIMIT_KEPT:
-        cleaned = best
-    return Mixture.from_array(space.names, cleaned)
+
+def _distinct(begun: Sequence[tuple[Mask, Array]], needed: Mask) -> list[tuple[Mask, Array]]:
+    """Of supports with a mixture each, every support once, with the domains that have weight in any case."""
+    found: dict[bytes, tuple[Mask, Array]] = {}
+    for support, h in begun:
+        found.setdefault((support | needed).tobytes(), (support | needed, h))
+    return list(found.values())
 
 
 def penalised(

@@ -199,6 +199,27 @@ def test_arms_and_answers_keep_bounds_and_constraints(seed: int, share: float) -
         assert space.contains(Mixture.from_array(NAMES, h), tolerance=1e-6)
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), most=st.integers(1, 3))
+def test_arms_and_answers_keep_a_limit_on_domains(seed: int, most: int) -> None:
+    """Also between home and the leader, two mixtures of different domains."""
+    space = MixtureSpace(SPACE.domains, {"d": 0.05}, constraints=(parse_constraint("b <= 2*c + d"),), max_domains=most)
+    belief, known = belief_of(20, noise=0.02, seed=seed)
+    arms = arms_of(belief, known, space)
+    decision = decide(belief, arms, 0, {"prior": PRIOR}, seed=seed)
+    for h in (*arms.mixtures, decision.mixture, *decision.alike):
+        assert np.sum(h > 0) <= most
+        assert space.contains(Mixture.from_array(NAMES, h), tolerance=1e-6)
+
+
+def test_arms_are_of_every_choice_of_domains_that_may_be_best() -> None:
+    """At BEST a counts for most, then b and c: no two of them can be told to be the best pair from 12 runs."""
+    belief, known = belief_of(12, noise=0.02)
+    arms = arms_of(belief, known, MixtureSpace(SPACE.domains, max_domains=2))
+    pairs = {"".join(np.array(NAMES)[h > 0]) for h in arms.mixtures}
+    assert pairs >= {"ab", "ac", "bc"}
+
+
 def test_points_that_are_shown_lie_apart() -> None:
     points = np.array([[0.0], [0.1], [1.0], [0.9], [0.5]])
     assert list(spread_out(points, 0, 3)) == [0, 2, 4]
