@@ -13,7 +13,7 @@ from pathlib import Path
 from setting import spec_of
 
 from mixlab.corpus.inventory import Inventory
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from proxies.backend.choice import choose_backend
 from sweeps.executors.base import Finished
 from sweeps.executors.local import LocalExecutor

@@ -34,7 +34,7 @@ from peers import PEERS, plain, step_of
 from setting import CONTEXT, VOCABULARY, spec_of
 
 from mixlab.runs.flops import training_flops
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from mixlab.units import parse_quantity
 from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.backend.speed import measure_rate, peak_flops

@@ -20,9 +20,10 @@ from mixlab.runs.flops import forward_flops_per_token, training_flops
 from mixlab.runs.shapes import ModelShape, ladder
 from mixlab.runs.specs import RunSpec
 from mixlab.search.question import BEYOND
-from mixlab.study.config import TOKENS_PER_PARAM, StudyConfig
+from mixlab.study.config import StudyConfig
 from mixlab.study.facts import Facts, as_domains
 from mixlab.study.folder import StudyFolder
+from mixlab.study.target import TOKENS_PER_PARAM
 from proxies.model.recipe import make_recipe
 from sweeps.rounds import Ask
 

@@ -163,7 +163,7 @@ def test_the_native_engine_needs_no_torch() -> None:
     script = (
         "import sys\n"
         "import sweeps.study, proxies.training.train, proxies.training.texts\n"
-        "from mixlab.study.config import ProxyConfig\n"
+        "from mixlab.study.sweep import ProxyConfig\n"
         "from proxies.backend.choice import choose_backend\n"
         "backend = choose_backend(ProxyConfig(device='cpu'))\n"
         "sys.exit(backend.engine == 'native' and 'torch' in sys.modules)\n"

@@ -22,7 +22,7 @@ from mixlab.search.baselines import baseline_mixtures
 from mixlab.search.optimum import find_optimum, pose
 from mixlab.search.problem import Problem
 from mixlab.search.size import params_at_ratio, params_for
-from mixlab.study.config import TOKENS_PER_PARAM
+from mixlab.study.target import TOKENS_PER_PARAM
 from mixlab.units import format_flops
 
 RUNS = 10

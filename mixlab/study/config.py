@@ -18,12 +18,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from mixlab.constraints import LinearConstraint, parse_constraint
 from mixlab.errors import ConfigError, did_you_mean
-from mixlab.hardware import Hardware, budget_in_flops
 from mixlab.mixture import SUM_TOLERANCE
 from mixlab.study.cleaning import CleaningConfig
 from mixlab.study.section import Quantity, Section, Weight, refusal
+from mixlab.study.sweep import ProxyConfig, SweepConfig
+from mixlab.study.target import TargetConfig
 from mixlab.study.yaml import Document, load_yaml
-from mixlab.units import parse_quantity
 
 # Keys that recommendations of earlier versions know nothing of.
 SAID_LATER = {
@@ -33,10 +33,7 @@ SAID_LATER = {
         "gpu_hours",
     ),
 }
-Reference = Literal["proportional", "uniform", "prior"]
-
 DESIGN_MIXTURES, DESIGN_PER_DOMAIN = 16, 2  # of a first round, at least
-TOKENS_PER_PARAM = 20.0  # D / N of a compute-optimal run (Hoffmann et al. 2022)
 
 
 class DomainConfig(Section):
@@ -176,162 +173,6 @@ class SpaceConfig(Section):
                         f"{where}.{name}",
                     )
         return self
-
-
-class ProxyConfig(Section):
-    """The small models and how they are trained.
-
-    Attributes:
-        sizes: total parameters of each size.
-        context: tokens in a training sequence.
-        tied: share the embedding with the head.
-        batch_tokens: tokens in a batch; absent: the batch grows with the tokens seen (`proxies.model.recipe`).
-        learning_rate: peak rate at the base width; absent: the rule of `proxies.model.recipe`.
-        min_tokens_per_param: a size is not trained at budgets that give it fewer tokens per parameter: such runs are
-            far from compute-optimal and end before their loss follows a power law.
-        decay_fraction: share of each budget in which the learning rate decays to zero.
-        eval_tokens: validation tokens per domain and evaluation.
-        device: `auto` takes CUDA where there is a GPU.
-        engine: `native` is mixlab's own training step in C++ for a CPU core, compiled on first use; `auto` takes it on
-            a CPU with a compiler, else `torch`.
-        precision: of the operands of matrix products; `auto` takes bf16 where the hardware has it.
-        compile: whether PyTorch compiles its steps (`torch.compile`, on CUDA with CUDA graphs), which takes up to a
-            minute per size; `auto` compiles on CUDA. Where compiling fails, steps run uncompiled.
-    """
-
-    sizes: tuple[Quantity, ...] = Field(("50K", "100K", "200K"), min_length=1, max_length=40, validate_default=True)
-    context: int = Field(256, ge=8, le=131072)
-    tied: bool = False
-    batch_tokens: Quantity | None = None
-    learning_rate: float | None = Field(None, gt=0)
-    min_tokens_per_param: float = Field(2.0, ge=0)
-    decay_fraction: float = Field(0.2, gt=0, lt=1)
-    eval_tokens: Quantity = Field("16K", validate_default=True)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    engine: Literal["auto", "native", "torch"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
-
-
-class SweepConfig(Section):
-    """Which runs to make.
-
-    Attributes:
-        budgets: training FLOPs. Every run is evaluated at each of them, with its learning rate decayed to zero.
-        mixtures: distinct mixtures in the first round; absent: 16, or two for each domain where that is more.
-        design: `dirichlet` surrounds the prior, `sobol` covers the whole space; both include the corners, the prior and
-            the uniform mixture.
-        sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
-            mixture are trained at all sizes.
-        replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
-        rounds: rounds in total at most; from the second on, runs are proposed from those so far.
-        proposals: how many of the reference size's runs each later round may cost.
-        overlap: whether a round is proposed while the last runs of the one before it are still made, so that no worker
-            waits for them: with many workers. It is then proposed from what the rounds before that told.
-        flops: training FLOPs of all rounds together, beyond which no run of a later round is made.
-        sampler: what proposes them: `regret` (the runs that take most off the doubt about the best mixture at the
-            target, per FLOP; the sweep stops when that doubt is below the noise), `law` (optima of the fitted law under
-            bootstrap draws), or Optuna's `tpe`, `gp`, `qmc` or `random`.
-        workers: worker processes; absent: one per core.
-    """
-
-    budgets: tuple[Quantity, ...] = Field(("2.5e11", "5e11", "1e12"), min_length=1, validate_default=True)
-    mixtures: int | None = Field(None, ge=2)
-    design: Literal["dirichlet", "sobol"] = "dirichlet"
-    sizes_per_mixture: int = Field(1, ge=1)
-    replicates: int = Field(2, ge=1, le=100)
-    rounds: int = Field(6, ge=1)
-    proposals: int = Field(6, ge=1)
-    overlap: bool = False
-    flops: Quantity | None = None
-    sampler: Literal["regret", "law", "tpe", "gp", "qmc", "random"] = "regret"
-    workers: int | None = Field(None, ge=1)
-
-    @model_validator(mode="after")
-    def _only_regret_overlaps(self) -> SweepConfig:
-        if self.overlap and self.sampler != "regret":
-            raise refusal(
-                f"rounds overlap where sweep.sampler is regret, but it is {self.sampler}",
-                "set sweep.overlap to false, or sweep.sampler to regret",
-            )
-        return self
-
-
-class TargetConfig(Section):
-    """The big run that the study is for.
-
-    Attributes:
-        flops: its training FLOPs; or state `dollars` or `gpu_hours`.
-        tokens: its training tokens, from which the proxies' share of scarce text follows; absent: what `flops` buys at
-            20 tokens per parameter.
-        simulate_epochs: proxies repeat a scarce domain as often as the target run would, by drawing from less of its
-            text (simulated epoching).
-        law: the name of a law, or `auto`.
-        kl: weight of KL(mixture || prior) beside the loss.
-        no_worse: losses that must not be above those of another mixture at the same N and D (`proportional`,
-            `uniform` or `prior`), or above a number, by evaluation domain.
-        worst_group: minimise the largest of the objective's losses, each relative to that of this mixture at its own
-            best size, in place of their mean.
-        tokens_per_param: fix D / N.
-        serve: tokens that the model will read and write in use: `flops` is then for training and serving.
-        gpu: an accelerator by name, in whose hours the budget is also told.
-        gpu_flops: its peak in dense bf16 FLOP/s, where mixlab does not know the name.
-        mfu: the share of the peak that training reaches; absent: 0.4.
-        price: dollars per GPU hour.
-        dollars: the budget in dollars, in place of `flops`.
-        gpu_hours: the budget in GPU hours, in place of `flops`.
-    """
-
-    flops: Quantity
-    tokens: Quantity | None = None
-    simulate_epochs: bool = True
-    law: str = "auto"
-    kl: float = Field(0.0, ge=0)
-    no_worse: dict[str, Reference | Quantity] = Field(default_factory=dict)
-    worst_group: Reference | None = None
-    tokens_per_param: Quantity | None = None
-    serve: Quantity | None = None
-    gpu: str | None = None
-    gpu_flops: Quantity | None = None
-    mfu: float | None = Field(None, gt=0, le=1)
-    price: Quantity | None = None
-    dollars: Quantity | None = None
-    gpu_hours: Quantity | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _budget_in_flops(cls, value: Any) -> Any:
-        """A budget in dollars or hours says the FLOPs too."""
-        if not isinstance(value, Mapping) or not ("dollars" in value or "gpu_hours" in value):
-            return value
-        if "flops" in value:
-            raise refusal("a budget is stated once, but there are flops and dollars or gpu_hours", "keep one of them")
-        names = ("gpu_flops", "mfu", "price", "dollars", "gpu_hours")
-        try:
-            numbers = {name: parse_quantity(value[name]) for name in names if value.get(name) is not None}
-            budgets = {name: numbers.pop(name, None) for name in ("dollars", "gpu_hours")}
-            flops = budget_in_flops(Hardware.make(value.get("gpu"), **numbers), None, **budgets)
-        except ConfigError as error:
-            raise refusal(error.message, error.hint) from None
-        return {**value, "flops": flops}
-
-    @model_validator(mode="after")
-    def _hardware_is_known(self) -> TargetConfig:
-        try:
-            _ = self.hardware
-        except ConfigError as error:
-            raise refusal(error.message, error.hint) from None
-        return self
-
-    @property
-    def hardware(self) -> Hardware | None:
-        """The accelerator, where one is named."""
-        return Hardware.make(self.gpu, self.gpu_flops, self.mfu, self.price)
-
-    @property
-    def expected_tokens(self) -> float:
-        """`tokens`, or D of C = 6 N D at D = 20 N, or at `tokens_per_param`."""
-        return self.tokens or math.sqrt((self.tokens_per_param or TOKENS_PER_PARAM) * self.flops / 6)
 
 
 class TrackingConfig(Section):

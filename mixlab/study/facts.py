@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.objective import Objective
-from mixlab.study.config import StudyConfig, TargetConfig
+from mixlab.study.config import StudyConfig
+from mixlab.study.target import TargetConfig
 
 
 @dataclass(frozen=True)

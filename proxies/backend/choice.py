@@ -19,7 +19,7 @@ from proxies.native.engine import NativeEngine
 from proxies.native.library import load_library
 
 if TYPE_CHECKING:
-    from mixlab.study.config import ProxyConfig
+    from mixlab.study.sweep import ProxyConfig
 
 Device = Literal["cpu", "cuda"]
 EngineName = Literal["native", "torch"]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 
 BASE_WIDTH = 64
 BASE_LEARNING_RATE = 0.002

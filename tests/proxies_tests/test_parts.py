@@ -20,7 +20,7 @@ from mixlab.runs.batches import Batches
 from mixlab.runs.flops import forward_flops_per_token, training_flops
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from proxies.model.engine import State
 from proxies.model.parameters import initial_parameters, packed, parameter_shapes, unpacked
 from proxies.model.recipe import batch_sequences, growing_batches, make_recipe

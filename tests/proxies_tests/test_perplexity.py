@@ -10,7 +10,7 @@ from mixlab.mixture import Mixture
 from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from proxies.backend.choice import choose_backend, make_engine
 from proxies.model.engine import Engine, State
 from proxies.training.perplexity import document_windows, score_documents

@@ -12,7 +12,7 @@ from mixlab.mixture import Mixture
 from mixlab.runs.batches import Batches
 from mixlab.runs.shapes import ModelShape
 from mixlab.runs.specs import Recipe, RunSpec
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.model.parameters import initial_parameters, unpacked
 from proxies.model.reference import Reference, add_gradient, token_losses

@@ -14,7 +14,7 @@ from mixlab.objective import Objective
 from mixlab.runs.flops import training_flops
 from mixlab.runs.records import records_to_table
 from mixlab.runs.specs import RunRecord, RunSpec
-from mixlab.study.config import ProxyConfig
+from mixlab.study.sweep import ProxyConfig
 from proxies.backend.choice import Backend, choose_backend, make_engine
 from proxies.model.engine import State
 from proxies.training import train
