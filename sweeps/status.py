@@ -7,8 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from mixlab.errors import FitError
+from mixlab.laws.choice.rows import require_support
+from mixlab.laws.forms.points import Observations
+from mixlab.laws.forms.registry import entries, get_law
 from mixlab.runs.specs import RunSpec
 from mixlab.search.words import cost_in_words
 from mixlab.shown import Shown, table
@@ -24,6 +29,8 @@ from sweeps.rounds import decided_rounds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+JOINT = {"params", "tokens", "mixture"}  # what a law of scale and mixture takes
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,7 +195,7 @@ def sweep_status(folder: StudyFolder, *, executor: str = "local", workers: int |
             for number, one in decided_rounds(folder)
         ],
         failures=[{"run_id": record.run_id, "error": record.error} for record in failures],
-        warnings=[*reading.warnings, *_disk_warning(disk, free)],
+        warnings=[*reading.warnings, *_disk_warning(disk, free), *_support_warnings(plan, specs)],
         plan=plan,
     )
 
@@ -210,3 +217,49 @@ def _disk_warning(needed: int, free: int) -> list[str]:
         f"the trunks and models of these runs take {format_quantity(needed)}B of disk, "
         f"but {format_quantity(free)}B are free"
     ]
+
+
+def _support_warnings(plan: Plan, specs: Sequence[RunSpec]) -> list[str]:
+    """What is to be said where the first round cannot carry the target's law, or none at all where that is `auto`.
+
+    Args:
+        plan: the study's facts.
+        specs: runs of the first round.
+    """
+    rows = _planned(plan, specs)
+    target = plan.config.target
+    named = target.law if target is not None else "auto"
+    later = "later rounds may add what is missing" if plan.config.sweep.rounds > 1 else "a fit will refuse them"
+    if named != "auto":
+        try:
+            require_support(get_law(named), rows)
+        except FitError as error:
+            return [f"the first round cannot carry target.law: {error.message} ({error.hint}); {later}"]
+        return []
+    refused: list[FitError] = []
+    for entry in entries():
+        if entry.law.baseline or not entry.law.takes >= JOINT:
+            continue
+        try:
+            require_support(entry.law, rows)
+            return []
+        except FitError as error:
+            refused.append(error)
+    reason = refused[0]
+    return [f"the first round can carry no law of N, D and mixture: {reason.message} ({reason.hint}); {later}"]
+
+
+def _planned(plan: Plan, specs: Sequence[RunSpec]) -> Observations:
+    """The rows that a table of these runs will have, their losses aside."""
+    names = plan.space.names
+    each = [len(spec.tokens) for spec in specs]
+    run = np.repeat(np.arange(len(specs)), each)
+    return Observations(
+        mixture=np.array([spec.mixture.array(names) for spec in specs])[run],
+        params=np.array([float(spec.shape.params) for spec in specs])[run],
+        tokens=np.concatenate([np.array(spec.tokens, dtype=float) for spec in specs]),
+        unique=np.tile(plan.space.unique_tokens, (len(run), 1)),
+        loss=np.ones(len(run)),
+        domains=names,
+        run=run,
+    )

@@ -15,6 +15,7 @@ from mixlab.study.folder import StudyFolder
 from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
 from sweeps.plan import open_plan, stacks
 from sweeps.proposals import first_round, first_specs
+from sweeps.status import sweep_status
 
 
 @settings(max_examples=25, deadline=None)
@@ -137,3 +138,28 @@ def test_no_pool_is_read_more_often_than_a_recommendation_may(study_folder: Stud
     for spec in first_specs(study):
         for name, pool in spec.pools:
             assert spec.mixture[name] * spec.tokens[-1] / pool <= 3
+
+
+def test_a_plan_says_whether_its_runs_can_carry_a_law(study_folder: StudyFolder) -> None:
+    """Before anything is trained: as the fit would, which is never reached by who reads the plan."""
+
+    def warned(mixtures: int, law: str = "auto", sizes: str = "[6K, 14K, 25K]") -> list[str]:
+        text = study_folder.config_file.read_text()
+        text = text.replace("mixtures: 7", f"mixtures: {mixtures}").replace("[6K, 14K, 25K]", sizes)
+        changed = StudyFolder(study_folder.root)
+        original = study_folder.config_file.read_text()
+        study_folder.config_file.write_text(text + f"target: {{flops: 4e9, law: {law}}}\n")
+        try:
+            return sweep_status(StudyFolder.open(changed.root)).warnings
+        finally:
+            study_folder.config_file.write_text(original)
+
+    assert warned(7) == []
+    assert warned(7, "concave-data") == []
+    (named,) = warned(7, "effective-data", sizes="[6K, 14K]")
+    assert "the first round cannot carry target.law" in named
+    assert "at least 3 different model sizes N, but got 2" in named
+    assert "a fit will refuse them" in named
+    (none,) = warned(2)
+    assert "can carry no law of N, D and mixture" in none
+    assert "must vary in 2 directions" in none or "needs at least" in none
