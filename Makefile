@@ -12,8 +12,8 @@ BENCH_STAMP := $(VENV)/.installed-bench
 quickstart: $(RUN_STAMP)  ## the whole loop, with a proof, on text that every machine has
 	$(BIN)/mixlab quickstart $(ARGS)
 
-test: $(DEV_STAMP)  ## the default suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP)  ## the default suite, a test on each core; ARGS="-n 0" for one after another
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(DEV_STAMP)  ## minutes rather than seconds
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,23 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.command_line import mixlab, refused
+
+from mixlab.corpus.prepare.run import prepare_corpus
+from mixlab.study.folder import StudyFolder
 
 STUDY = "name: s\ndomains: {web: web.jsonl, code: code.jsonl.gz}\n"
 LINES = "".join(json.dumps({"text": f"document {i} " * 20, "id": f"d-{i}"}) + "\n" for i in range(60))
 
 
-def mixlab(*args: str, cwd: Path, columns: int = 120) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": str(columns)}
-    command = [sys.executable, "-m", "mixlab", *args]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
-
-
-def refused(result: subprocess.CompletedProcess[str], code: int, message: str, hint: str = "hint: ") -> None:
-    assert result.returncode == code, result.stderr
-    assert message in result.stderr
-    assert hint in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+def contents(folder: StudyFolder) -> dict[str, bytes]:
+    """All files of a corpus but the list of sources, which holds times."""
+    return {path.name: path.read_bytes() for path in folder.corpus.iterdir() if path.name != "sources.json"}
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table from a planted joint law over three domains."""
     rng = np.random.default_rng(0)
     rows = []
-    for index, h in enumerate(rng.dirichlet(np.ones(3), 16)):
+    for index, h in enumerate(rng.dirichlet(np.ones(3), 10)):
         for n in (1e6, 3e6, 1e7):
             for d in (1e8, 4e8, 1.6e9):
                 loss = 1.5 + 200 * n**-0.35 + 400 * (d * (h @ [0.3, 1.0, 0.5])) ** -0.3
@@ -69,6 +63,17 @@ def test_weights_that_sum_to_point_nine(study: Path) -> None:
     refused(
         mixlab("prepare", ".", cwd=study), 2, "must sum to 1, but they sum to 0.9 (-0.1)", "hint: correct the weights"
     )
+
+
+def test_prepare_makes_the_same_corpus_in_any_process(study: Path) -> None:
+    result = mixlab("prepare", ".", "--json", cwd=study)
+    assert result.returncode == 0, result.stderr
+    assert set(json.loads(result.stdout)["domains"]) == {"web", "code"}
+    folder = StudyFolder.open(study)
+    theirs = contents(folder)
+    assert len(theirs) > 4
+    assert prepare_corpus(folder, force=True).built
+    assert contents(folder) == theirs
 
 
 def test_missing_files(study: Path) -> None:
@@ -117,7 +122,7 @@ def test_fit_prints_the_keys_of_the_design(runs: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     data = json.loads(result.stdout)
     assert {"law", "target", "rows", "params", "interval", "objective", "status", "warnings"} <= set(data)
-    assert (data["rows"], data["status"]) == (144, "converged")
+    assert (data["rows"], data["status"]) == (90, "converged")
     assert data["selection"][0]["law"] == data["law"]
     blended = {(row["law"], row["emphasis"]): row for row in data["selection"] if row["weight"]}
     assert len(blended) > 1
@@ -153,7 +158,8 @@ def test_recommend_prints_the_keys_of_the_design(runs: Path, tmp_path: Path) -> 
     assert text.stdout.startswith("At 1e18 FLOPs train ")
     wrong = mixlab("recommend", str(runs), "--flops", "1e18", "--objective", "a=0.5,z=0.5", cwd=tmp_path)
     refused(wrong, 2, "no column `loss.z`")
-    uncapped = mixlab("recommend", str(runs), "--flops", "1e18", "--unique", "a=1,b=1,c=1", cwd=tmp_path)
+    unsupplied = ["--unique", "a=1,b=1,c=1", "--law", "effective-data"]
+    uncapped = mixlab("recommend", str(runs), "--flops", "1e18", *unsupplied, cwd=tmp_path)
     refused(uncapped, 2, "weights between the bounds must be able to sum to 1")
 
 

@@ -41,9 +41,10 @@ sweep:
 EXIT_SECONDS = 60.0  # after the last test: Python waits for threads for ever, and a hung executor may have left some
 
 
-def pytest_unconfigure() -> None:
-    """The suite ends even where a thread does not, and says where that is."""
-    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The suite ends even where a thread does not, and says where that is; a worker of xdist waits to be ended."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
 
 
 def write_texts(root: Path) -> None:

@@ -254,9 +254,17 @@ def test_closing_stops_the_work_and_leaves_nobody_behind(
     assert finish_of(make(executor, jobs[:1]), jobs[0]).records[0].status == "done"
 
 
+def children_of_threads() -> set[int]:
+    while True:
+        try:
+            return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):  # a thread ended meanwhile, and its children are another's
+            continue
+
+
 def workers_alive() -> set[object]:
     """Threads and processes that this process has started."""
-    children = {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    children = children_of_threads()
     children |= {process.pid for process in multiprocessing.active_children() if process.pid is not None}
     return {*threading.enumerate(), *children}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.hooked_specs import wait_until
 
 from mixlab.errors import ConfigError
 from mixlab.objective import Objective
@@ -30,12 +31,14 @@ Logged = tuple[dict[str, Any], list[dict[str, Any]]]  # a run's config, and its 
 def transaction_log(path: Path) -> Iterator[bytes]:
     """The records of a .wandb file: LevelDB's log format, of records in pieces that fill blocks, after 7 bytes."""
     data, at, record = path.read_bytes(), 7, b""
-    assert data.startswith(b":W&B")
+    assert not data or data.startswith(b":W&B")
     while at + 7 <= len(data):
         if BLOCK - at % BLOCK < 7:  # a piece's head does not cross blocks
             at += BLOCK - at % BLOCK
             continue
         _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        if at + 7 + length > len(data):  # it is being written
+            return
         record += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or a last piece
@@ -43,15 +46,26 @@ def transaction_log(path: Path) -> Iterator[bytes]:
             record = b""
 
 
-def read_wandb(root: Path) -> dict[str, Logged]:
-    """What W&B's own records in a folder say, by run id."""
+def records_of(path: Path) -> Iterator[Any]:
     from wandb.proto.wandb_internal_pb2 import Record
 
+    for content in transaction_log(path):
+        record = Record()
+        record.ParseFromString(content)
+        yield record
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether W&B's process, which closes a run's file after our call is over, has done so."""
+    return any(record.HasField("exit") for path in folder.glob("*.wandb") for record in records_of(path))
+
+
+def read_wandb(root: Path) -> dict[str, Logged]:
+    """What W&B's own records in a folder say, by run id."""
+    wait_until(lambda: all(is_whole(folder) for folder in root.glob("wandb/offline-run-*")))
     runs: dict[str, Logged] = {}
     for path in sorted(root.glob("wandb/offline-run-*/*.wandb")):
-        for content in transaction_log(path):
-            record = Record()
-            record.ParseFromString(content)
+        for record in records_of(path):
             if record.HasField("run"):
                 config = {update.key: json.loads(update.value_json) for update in record.run.config.update}
                 assert record.run.run_id not in runs, "logged twice"

@@ -121,6 +121,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(folder)
 
 
+def is_alive(pid: str) -> bool:
+    try:
+        return bool(Path("/proc", pid, "cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):  # it may end between opening and reading
+        return False
+
+
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("stage", ["clean", "tokens"])
 def test_a_killed_prepare_goes_on_to_the_same_bytes(
@@ -136,7 +143,7 @@ def test_a_killed_prepare_goes_on_to_the_same_bytes(
     left = {path: path.stat().st_mtime_ns for path in blocks.glob("*.clean")}
     assert left
     assert not (folder.root / "corpus").exists()
-    while any(Path("/proc", pid, "cmdline").exists() and Path("/proc", pid, "cmdline").read_bytes() for pid in workers):
+    while any(map(is_alive, workers)):
         time.sleep(0.02)  # a worker that outlives the process that feeds it ends in the test's time-out
     written: list[Path] = []
     original = os.replace

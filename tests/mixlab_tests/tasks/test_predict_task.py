@@ -1,30 +1,14 @@
-"""`mixlab predict-task`, and `two-step` in fit, backtest and plot, as a user meets them: real processes."""
+"""`mixlab predict-task`, and `two-step` in fit, backtest and plot, as a user meets them."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-
-
-def mixlab(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "mixlab", *args]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
-
-
-def refused(result: subprocess.CompletedProcess[str], code: int, message: str, hint: str) -> None:
-    assert result.returncode == code, result.stderr
-    assert message in result.stderr
-    assert f"hint: {hint}" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+from helpers.command_line import mixlab, mixlab_here, refused
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +34,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_pattern_names_several_benchmarks_and_where_some_runs(folder: Path) -> None:
     args = ["--params", "2B", "--tokens", "100B", "--law", "chinchilla", "--bootstrap", "20", "--json"]
     pattern, named = (
-        json.loads(mixlab("predict-task", "runs.csv", *tasks, *args, cwd=folder).stdout)
+        json.loads(mixlab_here("predict-task", "runs.csv", *tasks, *args, cwd=folder).stdout)
         for tasks in (["--task", "acc.[qe]*"], ["--task", "quiz", "--task", "exam"])
     )
     assert (pattern["task"], pattern["accuracy"]) == ("mean of quiz, exam", named["accuracy"])
-    everything = json.loads(mixlab("predict-task", "runs.csv", "--task", "*", *args, cwd=folder).stdout)
+    everything = json.loads(mixlab_here("predict-task", "runs.csv", "--task", "*", *args, cwd=folder).stdout)
     assert list(everything["tasks"]) == ["quiz", "exam", "coin"]
-    wrong = mixlab("predict-task", "runs.csv", "--task", "qiz*", *args, cwd=folder)
-    refused(wrong, 2, "no column `acc.qiz*`", "did you mean")
+    wrong = mixlab_here("predict-task", "runs.csv", "--task", "qiz*", *args, cwd=folder)
+    refused(wrong, 2, "no column `acc.qiz*`", "hint: did you mean")
     task = ["plot", "task", "runs.csv", "--target", "acc.quiz", "--law", "chinchilla", "--bootstrap", "20"]
-    drawn = mixlab(*task, "--where", "params < 5e8", "-o", "some.png", cwd=folder)
+    drawn = mixlab_here(*task, "--where", "params < 5e8", "-o", "some.png", cwd=folder)
     assert drawn.returncode == 0, drawn.stderr
-    refused(mixlab(*task, "--where", "params < 2e7", cwd=folder), 4, "needs at least 8 rows, but got 6", "add runs")
+    refused(
+        mixlab_here(*task, "--where", "params < 2e7", cwd=folder),
+        4,
+        "needs at least 8 rows, but got 6",
+        "hint: add runs",
+    )
 
 
 def test_predict_task_prints_the_keys_of_the_design(folder: Path) -> None:
@@ -102,28 +91,36 @@ def test_a_given_model_and_a_sentence(folder: Path) -> None:
 def test_several_tasks_and_their_mean(folder: Path) -> None:
     tasks = ["--task", "quiz", "--task", "exam", "--task", "coin"]
     args = [*tasks, "--flops", "1e21", "--law", "chinchilla", "--bootstrap", "20", "--json"]
-    data = json.loads(mixlab("predict-task", "runs.csv", *args, cwd=folder).stdout)
+    data = json.loads(mixlab_here("predict-task", "runs.csv", *args, cwd=folder).stdout)
     assert data["task"] == "mean of quiz, exam, coin"
     parts = [data["tasks"][name]["mean"] for name in ("quiz", "exam", "coin")]
     assert data["accuracy"]["mean"] == pytest.approx(np.mean(parts))
     assert data["step_2"]["tasks"]["coin"]["form"] == "plateau"
     assert data["backtest"]["error"] < data["backtest"]["baselines"]["largest-run"]
-    refused(mixlab("predict-task", "own.csv", *args, cwd=folder), 2, "goes through a loss of its own", "give `params`")
-    given = mixlab("predict-task", "own.csv", *args, "--params", "1B", cwd=folder)
+    refused(
+        mixlab_here("predict-task", "own.csv", *args, cwd=folder),
+        2,
+        "goes through a loss of its own",
+        "hint: give `params`",
+    )
+    given = mixlab_here("predict-task", "own.csv", *args, "--params", "1B", cwd=folder)
     assert given.returncode == 0, given.stderr
     refused(
-        mixlab("predict-task", "runs.csv", *args, "--chance", "0.2", cwd=folder), 2, "describe one benchmark", "leave"
+        mixlab_here("predict-task", "runs.csv", *args, "--chance", "0.2", cwd=folder),
+        2,
+        "describe one benchmark",
+        "hint: leave",
     )
 
 
 def test_mixtures_must_be_said_where_they_differ(folder: Path) -> None:
     args = ["--task", "quiz", "--flops", "1e20", "--law", "chinchilla", "--bootstrap", "20"]
-    refused(mixlab("predict-task", "mixed.csv", *args, cwd=folder), 2, "differ in their mixtures", "give it")
-    wrong = mixlab("predict-task", "mixed.csv", *args, "--fixed-mix", "cod=0.5,web=0.5", cwd=folder)
-    refused(wrong, 2, "no domain `cod`", "did you mean `code`?")
-    given = mixlab("predict-task", "mixed.csv", *args, "--fixed-mix", "code=0.5,web=0.5", "--json", cwd=folder)
+    refused(mixlab_here("predict-task", "mixed.csv", *args, cwd=folder), 2, "differ in their mixtures", "hint: give it")
+    wrong = mixlab_here("predict-task", "mixed.csv", *args, "--fixed-mix", "cod=0.5,web=0.5", cwd=folder)
+    refused(wrong, 2, "no domain `cod`", "hint: did you mean `code`?")
+    given = mixlab_here("predict-task", "mixed.csv", *args, "--fixed-mix", "code=0.5,web=0.5", "--json", cwd=folder)
     assert json.loads(given.stdout)["mixture"] == {"code": 0.5, "web": 0.5}
-    same = mixlab("predict-task", "same.csv", *args, "--json", cwd=folder)
+    same = mixlab_here("predict-task", "same.csv", *args, "--json", cwd=folder)
     assert json.loads(same.stdout)["mixture"] == pytest.approx({"code": 0.3, "web": 0.7})
 
 
@@ -145,7 +142,8 @@ def test_mixtures_must_be_said_where_they_differ(folder: Path) -> None:
     ],
 )
 def test_refusals(folder: Path, args: list[str], code: int, message: str, hint: str) -> None:
-    refused(mixlab("predict-task", "runs.csv", *args, "--law", "chinchilla", cwd=folder), code, message, hint)
+    result = mixlab_here("predict-task", "runs.csv", *args, "--law", "chinchilla", cwd=folder)
+    refused(result, code, message, f"hint: {hint}")
 
 
 def test_two_step_by_name(folder: Path) -> None:
@@ -160,8 +158,8 @@ def test_two_step_by_name(folder: Path) -> None:
     assert scores["mae"] < 0.02 < data["baselines"]["best-of-largest"]["acc.quiz"]["mae"]
     assert scores["coverage_90"] >= 0.8
     assert set(data["baselines"]) == {"sigmoid-in-flops", "best-of-largest", "mean"}
-    wrong = mixlab("backtest", "runs.csv", "--law", "two-step", "--holdout", "flops > 3e19", cwd=folder)
-    refused(wrong, 2, "predicts an accuracy `acc.<task>`, but got `loss`", "name one as target, such as acc.quiz")
+    wrong = mixlab_here("backtest", "runs.csv", "--law", "two-step", "--holdout", "flops > 3e19", cwd=folder)
+    refused(wrong, 2, "predicts an accuracy `acc.<task>`, but got `loss`", "hint: name one as target, such as acc.quiz")
 
 
 def test_plot_task(folder: Path) -> None:
@@ -169,4 +167,6 @@ def test_plot_task(folder: Path) -> None:
     result = mixlab(*args, "--target", "acc.quiz", "--flops", "1e21", "--json", cwd=folder)
     assert json.loads(result.stdout)["kind"] == "task"
     assert "quiz against loss" in (folder / "task.svg").read_text()
-    refused(mixlab(*args, cwd=folder), 2, "`task` needs a benchmark", "name its column, acc.<task>, as `target`")
+    refused(
+        mixlab_here(*args, cwd=folder), 2, "`task` needs a benchmark", "hint: name its column, acc.<task>, as `target`"
+    )
