@@ -26,7 +26,10 @@ MAX_TRIES = 1000
 
 def anchors(space: MixtureSpace, prior: Mixture, tokens: float) -> list[Mixture]:
     """The prior and the uniform mixture, inside the bounds; one mixture when they are the same."""
-    points = [space.project(one.array(space.names), tokens) for one in (prior, space.uniform(tokens))]
+    even = space.uniform(tokens).array(space.names)
+    if space.limit is not None:  # else it is inside, and a second projection would move its last bit: another run's id
+        even = space.project(even, tokens)
+    points = [space.project(prior.array(space.names), tokens), even]
     return [Mixture.from_array(space.names, point) for point in _distinct(iter(points), [], len(points))]
 
 

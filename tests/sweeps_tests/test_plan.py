@@ -12,7 +12,7 @@ from mixlab.mixture import Domain, Mixture, MixtureSpace
 from mixlab.runs.flops import training_flops
 from mixlab.runs.specs import RunSpec
 from mixlab.study.folder import StudyFolder
-from sweeps.designs import NEAR_DUPLICATE, draw_mixtures
+from sweeps.designs import NEAR_DUPLICATE, anchors, draw_mixtures
 from sweeps.plan import open_plan, stacks
 from sweeps.proposals import first_round, first_specs
 from sweeps.status import sweep_status
@@ -138,6 +138,13 @@ def test_no_pool_is_read_more_often_than_a_recommendation_may(study_folder: Stud
     for spec in first_specs(study):
         for name, pool in spec.pools:
             assert spec.mixture[name] * spec.tokens[-1] / pool <= 3
+
+
+def test_the_uniform_anchor_is_the_uniform_mixture_to_the_last_bit() -> None:
+    """Run ids hang on it: a study that is swept already would train it again."""
+    for count in range(2, 20):
+        space = MixtureSpace(tuple(Domain(f"d{index}", 1e6 * (index + 1)) for index in range(count)))
+        assert anchors(space, space.proportional(), 1000)[1] == space.uniform(1000)
 
 
 def test_a_plan_says_whether_its_runs_can_carry_a_law(study_folder: StudyFolder) -> None:
