@@ -144,7 +144,8 @@ def test_the_uniform_anchor_is_the_uniform_mixture_to_the_last_bit() -> None:
     """Run ids hang on it: a study that is swept already would train it again."""
     for count in range(2, 20):
         space = MixtureSpace(tuple(Domain(f"d{index}", 1e6 * (index + 1)) for index in range(count)))
-        assert anchors(space, space.proportional(), 1000)[1] == space.uniform(1000)
+        even = space.uniform(1000).array(space.names)
+        assert anchors(space, space.proportional(), 1000)[1] == Mixture.from_array(space.names, even)
 
 
 def test_a_plan_says_whether_its_runs_can_carry_a_law(study_folder: StudyFolder) -> None:
