@@ -1,6 +1,6 @@
 """A real study: six domains of text, and the truth about 24 mixtures at eight times the sweep's largest budget.
 
-    python -m benchmarks.decisions.real --corpora FOLDER [--seeds 10] [--set sweep.rounds=1 ...] [--as NAME]
+    python -m benchmarks.decisions.real --corpora FOLDER [--seeds 10] [--first 0] [--set sweep.rounds=1 ...] [--as NAME]
 
 The truth is trained first, all 24 mixtures with the same seeds and the best of them with more. Then a study per seed is
 swept, asked for its mixture, and that mixture is trained as the 24 were: at the same N and D, with the same seeds, so
@@ -104,7 +104,7 @@ def _tell_studies(truth: Truth, best: Mixture, options: argparse.Namespace) -> N
     names = ("answer", "best of 24", "observed", "uniform", "prop.")
     print("\nseed " + " ".join(f"{name:>10}" for name in names) + f"{'noise':>8} {'FLOPs':>9} {'s':>5}  mixture")
     within, better, worse = 0, dict.fromkeys(names[1:], 0), dict.fromkeys(names[1:], 0)
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         folder = prepared(options.out / f"{options.name}-{seed}", options.corpora, seed, settings)
         answer, observed, spent, seconds = decided(folder, options.workers)
         contenders = [answer, best, observed, truth.uniform, truth.proportional]

@@ -21,7 +21,7 @@ from mixlab.laws.forms.points import Observations
 
 MOST_SEEN = 1200  # rows: a belief costs their cube
 LONG_ENOUGH = 0.36  # of the largest D at the same N: the largest budget and the one before it, where budgets double
-WORTH_HEARING = 1.08  # times the error: shorter rows are heard where going without them costs more
+WORTH_HEARING = 1.25  # times the error that going without them has to cost, for shorter rows to be heard
 LEAST_MIXTURES = 12  # among the longest rows, to judge that
 SAFE = 1e-8  # added to a covariance's diagonal, as a share of its largest entry, before it is factored
 

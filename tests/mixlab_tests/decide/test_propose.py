@@ -31,7 +31,7 @@ def table(mixtures: int, sizes: tuple[float, ...], tokens: tuple[float, ...], no
 
 
 FEW = table(4, (1e6,), (1e8,))
-MANY = table(12, (1e6, 3e6, 1e7), (1e8, 4e8, 1.6e9))
+MANY = table(20, (1e6, 3e6, 1e7), (1e8, 4e8, 1.6e9))
 
 
 @pytest.fixture(scope="module")
