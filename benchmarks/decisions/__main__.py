@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import pandas as pd
 
 from benchmarks.decisions.curves import draw
-from benchmarks.decisions.registry import STRATEGIES
+from benchmarks.decisions.registry import ABLATIONS, STRATEGIES
 from benchmarks.decisions.simulators import SIMULATORS, version
 from benchmarks.decisions.tables import paired, regrets, slow
 from benchmarks.decisions.work import done, forget, run
@@ -32,6 +32,7 @@ TOO_SLOW = ("optuna-gp", "optuna-gp/16", "mixlab-today/16")  # for the short for
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="every simulator, strategy and budget")
+    parser.add_argument("--ablations", action="store_true", help="ours, and ours with one part switched off")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--budgets", type=float, nargs="+")
     parser.add_argument("--simulators", nargs="+", choices=SIMULATORS)
@@ -42,7 +43,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/decisions"))
     options = parser.parse_args()
     simulators = options.simulators or (list(SIMULATORS) if options.all else SHORT_SIMULATORS)
-    strategies = options.strategies or [name for name in STRATEGIES if options.all or name not in TOO_SLOW]
+    taking_part = [name for name in STRATEGIES if name not in ABLATIONS]
+    strategies = options.strategies or [name for name in taking_part if options.all or name not in TOO_SLOW]
+    if options.ablations:
+        strategies = ["mixlab", *ABLATIONS]
     budgets = tuple(options.budgets or (BUDGETS if options.all else SHORT_BUDGETS))
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.csv"

@@ -32,6 +32,7 @@ class Rounds:
         first: runs of the design at least.
         per_domain: and for each domain.
         batch: runs of a round at least.
+        proposed: whether runs after the design are proposed; else they are drawn like it.
         decided: by budget, the last run's decisions, and the beliefs behind them; for `calibration`.
     """
 
@@ -42,6 +43,7 @@ class Rounds:
     first: int = 16
     per_domain: float = 2.0
     batch: int = 8
+    proposed: bool = True
     decided: dict[float, tuple[Decision, Belief]] = field(default_factory=dict, repr=False)
 
     def run(self, simulator: Simulator, budgets: Sequence[float], seed: int) -> dict[float, Array]:
@@ -71,16 +73,34 @@ class Rounds:
                     usable = [last]
                 room = min(budget - spent + 1e-9, max(price[usable[-1]] if usable else 0.0, spent / GROWTH))
                 offers = [Offer(scales[index].params, scales[index].tokens, price[index]) for index in usable]
-                picks = choose(belief, arms, offers, room, max(self.batch, len(rows) // GROWTH)) if offers else []
-                if not picks:
+                most = max(self.batch, len(rows) // GROWTH)
+                if self.proposed:
+                    picks = choose(belief, arms, offers, room, most) if offers else []
+                    runs = [(pick.mixture, pick.offer) for pick in picks]
+                else:
+                    runs = _drawn(space, prior, offers, room, most, seed=(seed, len(rows)))
+                if not runs:
                     break
-                for pick in picks:
-                    index = usable[pick.offer]
-                    table.train(pick.mixture[None], scales[index], index)
+                for h, offer in runs:
+                    table.train(h[None], scales[usable[offer]], usable[offer])
             decision = decide(belief, arms, arms.named[0], {"prior": prior}, caution=self.caution, seed=seed)
             answers[budget] = decision.mixture
             self.decided[budget] = decision, belief
         return answers
+
+
+def _drawn(
+    space: MixtureSpace, prior: Mixture, offers: Sequence[Offer], room: float, most: int, seed: tuple[int, int]
+) -> list[tuple[Array, int]]:
+    """Runs of mixtures that nobody chose, each at the cheapest scale, or at the only one."""
+    if not offers:
+        return []
+    count = min(most, int(room / offers[0].flops + 1e-9))
+    rng = np.random.default_rng(seed)
+    base = np.sqrt(np.maximum(prior.array(space.names), 1e-4))
+    strength = np.exp(rng.uniform(np.log(0.3), np.log(5.0), count))
+    drawn = [rng.dirichlet(np.maximum(base / base.mean() * one, 1e-3)) for one in strength]
+    return [(h, 0) for h in drawn]
 
 
 class _Table:

@@ -14,4 +14,14 @@ _TAKING_PART: list[Strategy] = [
     Today("mixlab-today/16"),
 ]
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _TAKING_PART}
+# Ours with one part switched off: what each is worth.
+_ABLATIONS: list[Strategy] = [
+    Rounds("mixlab, no caution", caution=0.5),
+    Rounds("mixlab, runs drawn, not proposed", proposed=False),
+    Rounds("mixlab, largest scale only", scales=(-1,)),
+    Rounds("mixlab, smallest scale only", scales=(0,)),
+    Rounds("mixlab, batches of 64", batch=64),
+]
+
+ABLATIONS = tuple(strategy.name for strategy in _ABLATIONS)
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (*_TAKING_PART, *_ABLATIONS)}
