@@ -61,6 +61,7 @@ BEYOND = 8.0  # times the largest budget
 TARGET_PARAMS = 44_000  # about what is compute-optimal there on this text
 CANDIDATES, NEAR = 24, 20.0  # mixtures of the truth; concentration of those drawn around the objective's own weights
 SEEDS, MORE_SEEDS, TOP = 4, 8, 8  # of all; further ones of the best
+ANSWER_SEEDS = 8  # of a study's answer and what it is compared with
 STREAM = 9000  # seeds from here on belong to the truth
 
 
@@ -109,7 +110,7 @@ def _tell_studies(truth: Truth, best: Mixture, options: argparse.Namespace) -> N
         folder = prepared(options.out / f"{options.name}-{seed}", options.corpora, seed, settings)
         answer, observed, spent, seconds = decided(folder, options.workers)
         contenders = [answer, best, observed, truth.uniform, truth.proportional]
-        found = truth.measure(contenders, range(SEEDS + MORE_SEEDS))
+        found = truth.measure(contenders, range(ANSWER_SEEDS))
         ours, *others = found.mean(axis=1)
         noise = noise_floor_of(list(dict(zip(contenders, found.tolist(), strict=True)).values()))
         within += ours <= others[0] + noise
