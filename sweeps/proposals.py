@@ -43,7 +43,7 @@ def first_round(plan: Plan) -> list[Mixture]:
     return draw_mixtures(
         plan.space,
         plan.prior,
-        config.first_mixtures,
+        config.sweep.mixtures,
         kind=config.sweep.design,
         seed=config.seed,
         tokens=plan.longest,

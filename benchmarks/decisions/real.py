@@ -54,6 +54,8 @@ STUDY = {
     },
     "sweep": {
         "budgets": ["4e9", "8e9", "1.6e10", "3.2e10", "6.4e10"],
+        "mixtures": 16,
+        "sizes_per_mixture": 1,
         "flops": "3.2e12",
     },
 }

@@ -33,7 +33,6 @@ SAID_LATER = {
         "gpu_hours",
     ),
 }
-DESIGN_MIXTURES, DESIGN_PER_DOMAIN = 16, 2  # of a first round, at least
 
 
 class DomainConfig(Section):
@@ -248,11 +247,6 @@ class StudyConfig(Section):
     def trained(self) -> tuple[str, ...]:
         """The domains that mixtures are made of: all but those for evaluation alone."""
         return tuple(name for name in self.domains if name not in self.mixtures.evaluation_only)
-
-    @property
-    def first_mixtures(self) -> int:
-        """Distinct mixtures of the sweep's first round."""
-        return self.sweep.mixtures or max(DESIGN_MIXTURES, DESIGN_PER_DOMAIN * len(self.trained))
 
     @property
     def answer_digest(self) -> str:

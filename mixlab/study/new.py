@@ -59,6 +59,7 @@ proxies:
 sweep:
   budgets: [2.5e11, 5e11, 1e12]  # training FLOPs; every proxy is evaluated at each of them
   mixtures: 16               # different mixtures in the first round; with more than 8 domains take two for each
+  sizes_per_mixture: 1       # sizes at which each is trained; the prior and the uniform mixture have all
   replicates: 2              # seeds for the prior and the most extreme mixture, to measure the noise
   rounds: 6                  # later rounds add runs where the answer at the target is in doubt
   proposals: 6               # what a later round may cost, in runs of the middle size

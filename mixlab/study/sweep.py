@@ -49,11 +49,11 @@ class SweepConfig(Section):
 
     Attributes:
         budgets: training FLOPs. Every run is evaluated at each of them, with its learning rate decayed to zero.
-        mixtures: distinct mixtures in the first round; absent: 16, or two for each domain where that is more.
+        mixtures: distinct mixtures in the first round. 16, or two for each domain, are enough where rounds follow.
         design: `dirichlet` surrounds the prior, `sobol` covers the whole space; both include the corners, the prior and
             the uniform mixture.
         sizes_per_mixture: the number of sizes at which a mixture is trained, in rotation; the prior and the uniform
-            mixture are trained at all sizes.
+            mixture are trained at all sizes. 1 is enough where rounds follow.
         replicates: seeds of the prior and of the most extreme mixture, the measure of noise.
         rounds: rounds in total at most; from the second on, runs are proposed from those so far.
         proposals: how many of the reference size's runs each later round may cost.
@@ -67,9 +67,9 @@ class SweepConfig(Section):
     """
 
     budgets: tuple[Quantity, ...] = Field(("2.5e11", "5e11", "1e12"), min_length=1, validate_default=True)
-    mixtures: int | None = Field(None, ge=2)
+    mixtures: int = Field(24, ge=2)
     design: Literal["dirichlet", "sobol"] = "dirichlet"
-    sizes_per_mixture: int = Field(1, ge=1)
+    sizes_per_mixture: int = Field(2, ge=1)
     replicates: int = Field(2, ge=1, le=100)
     rounds: int = Field(6, ge=1)
     proposals: int = Field(6, ge=1)
