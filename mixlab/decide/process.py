@@ -28,10 +28,7 @@ FLOORS = (0.5, 0.8, 0.9, 0.95)  # c, as shares of the smallest loss, of which th
 SCALE_LENGTH = 3.0  # length-scale of k(s, s'): a factor of 20 in N or D
 LEVEL_DEVIATION = 1.0  # prior standard deviation of g at the reference
 SLOPE_DEVIATION = 0.2  # that of its slope per log N and log D: exponents of published laws, whose loss is taken above E
-RANK_CHANGE = (
-    np.log(0.1),
-    0.7,
-)  # prior of log r: RegMix's 1M to 60M change by .035-.05 per log N, the quickstart by .2
+RANK_CHANGE = (np.log(0.1), 0.7)  # prior of log r: RegMix's 1M to 60M change by .035-.05 per log N, tiny runs by more
 UNTOLD = 0.05  # as RANK_CHANGE, per log N and log D beyond the largest runs: what no trend over them tells
 ROOT_LENGTH = (0.0, 1.0)  # prior of log length-scales, in sqrt(h)
 NOISE_FALL = (0.2, 0.15)  # prior of the power of C by which noise falls: a seed moves small runs more

@@ -128,9 +128,6 @@ def test_a_job_is_asked_for_when_a_worker_is_free_and_its_driver_knows_what_has_
         while over < len(first):
             yield None
         yield then
-        yield None  # nothing is made by now or soon nothing will be: the end, though more could be asked for
-        while over < len(first) + 1:
-            yield None
 
     finished = []
     for event in executor.run(jobs()):
