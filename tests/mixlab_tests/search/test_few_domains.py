@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def test_the_search_finds_the_best_of_all_choices(seed: int) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(5, 9), st.integers(0, 10_000))
+@given(st.integers(6, 9), st.integers(0, 10_000))  # of 5 domains 2 cannot keep all of `space_of`: see the next test
 def test_the_order_of_the_domains_changes_no_choice(K: int, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(K)
     law = Diverse(K, seed)
@@ -95,11 +94,16 @@ def test_the_order_of_the_domains_changes_no_choice(K: int, seed: int) -> None:
     }
 
 
-def test_six_of_seventeen_domains_are_found_in_seconds() -> None:
+def test_bounds_that_two_domains_cannot_keep_are_refused_by_name() -> None:
+    """d0 must have weight, and d1 or d2 beside it: the maxima of two such domains do not sum to 1."""
+    with pytest.raises(InfeasibleError, match=r"at most 2 domains.*d0 >= 0\.05.*d1 \+ d2 >= 0\.3") as caught:
+        space_of(5, 2, 105)
+    assert "allow 3 domains" in (caught.value.hint or "")
+
+
+def test_six_of_seventeen_domains_are_found() -> None:
     law, space = Diverse(17, 4), space_of(17, 6, 10)
-    begun = time.process_time()
     found = minimise_mixture(law, space, params=1, tokens=1)
-    assert time.process_time() - begun < 20  # measured: 0.4
     assert space.contains(found)
     assert sum(weight > 0 for weight in found.values()) == 6
     # No exchange of a domain is better.
